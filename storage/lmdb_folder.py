@@ -1,0 +1,203 @@
+"""The folder of a hub on disk: how it comes to exist, and how another one is told from it.
+
+A hub ``bank`` in the folder ``data`` consists of::
+
+    data/bank.owner.lock       who runs it (beside the folder, see below)
+    data/bank/hub.json         the marker: format and identity; says that data must exist
+    data/bank/data.mdb         the data; its table ``meta`` repeats format and identity in the record ``header``
+    data/bank/lock.mdb         LMDB's own; nobody else opens it (closing any copy of it drops LMDB's locks)
+
+Rules:
+
+1. A hub appears whole or not at all. It is made in a folder ``bank.tmp-<random>`` beside its place, forced to disk,
+   and renamed. What is left of an attempt that was cut off is removed at the next opening.
+2. Whoever creates, checks or opens the folder holds the owner lock. That is why the lock stands beside the folder
+   and not in it: it must be held before the folder exists, and a file inside the temporary folder would be a
+   different file for each of two creators.
+3. A hub is new only where there is nothing: no folder, or an empty one. A folder with a marker and without data is a
+   hub that lost its data, and is refused; so is any other folder that holds something.
+4. Only this user may read it: folders 0700, files 0600.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any, Final, cast
+
+import lmdb
+from attrs import asdict, frozen
+
+from .batch_rules import HEADER_KEY
+from .errors import StorageUnusable
+from .lmdb_preflight import check_data_file
+from .records import RecordSeal
+from .tables import META, TABLES
+
+FORMAT_VERSION: Final = 1
+"""The format of the tables, keys and records that this program reads and writes."""
+
+MARKER_FILE: Final = "hub.json"
+DATA_FILE: Final = "data.mdb"
+
+_PRODUCT: Final = "perdure"
+_MAP_BYTES_AT_CREATION: Final = 1 << 24
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+_TEMPORARY: Final = re.compile(r"\.tmp-[0-9a-f]{16}")
+
+
+@frozen
+class HubHeader:
+    """What a hub is, as its marker and its header record say.
+
+    Attributes:
+      product: whose format it is.
+      format: its version, see :data:`FORMAT_VERSION`.
+      hub_id: a random number in hex, which tells this hub's data from another's.
+    """
+
+    product: str
+    format: int
+    hub_id: str
+
+    def to_bytes(self) -> bytes:
+        """The header as JSON."""
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, written: bytes, place: str) -> HubHeader:
+        """Read a header that this program can work with.
+
+        Raises:
+          StorageUnusable: it is damaged, of another product, or written by a newer program.
+        """
+        try:
+            fields = cast("dict[str, Any]", json.loads(written))
+            header = cls(str(fields["product"]), int(fields["format"]), str(fields["hub_id"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageUnusable(f"{place} is damaged ({error}). Restore the hub from a backup") from error
+        if header.product != _PRODUCT:
+            raise StorageUnusable(f"{place} says that this is a store of {header.product!r}, not of {_PRODUCT!r}")
+        if header.format > FORMAT_VERSION:
+            raise StorageUnusable(
+                f"{place}: the hub was written by a newer Perdure (format {header.format}; this one reads up to "
+                f"{FORMAT_VERSION}). Use that version"
+            )
+        if header.format < 1:
+            raise StorageUnusable(f"{place} is damaged: there is no format {header.format}")
+        return header
+
+
+def owner_lock_path(folder: Path) -> Path:
+    """Where the owner lock of the hub in ``folder`` is."""
+    return folder.with_name(folder.name + ".owner.lock")
+
+
+def make_parents(folder: Path) -> None:
+    """Create the folders above a hub's folder, durably.
+
+    Raises:
+      StorageUnusable: they cannot be created.
+    """
+    try:
+        missing = [parent for parent in folder.parents if not parent.exists()]
+        for parent in reversed(missing):
+            parent.mkdir(_FOLDER_MODE, exist_ok=True)
+            _force(parent.parent)
+    except OSError as error:
+        raise StorageUnusable(f"the folder {folder.parent} for a hub cannot be created: {error}") from error
+
+
+def prepare(folder: Path) -> HubHeader:
+    """Create the hub if there is none, and check everything that can be checked without opening it.
+
+    Call it as the owner.
+
+    Raises:
+      StorageUnusable: the hub can be neither created nor used.
+    """
+    try:
+        _remove_abandoned(folder)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            _create(folder)
+        return _check(folder)
+    except OSError as error:
+        raise StorageUnusable(f"the hub folder {folder} cannot be used: {error}") from error
+    except lmdb.Error as error:
+        raise StorageUnusable(f"a hub cannot be created in {folder}: {error}") from error
+
+
+def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
+    """Open the LMDB environment of a prepared folder, with full durability.
+
+    Args:
+      folder: the hub's folder.
+      map_bytes: how much address space to take; twice the data file if that is more, since the opening itself must
+        be able to write.
+
+    Raises:
+      lmdb.Error: LMDB refuses it.
+    """
+    data_file = folder / DATA_FILE
+    file_bytes = data_file.stat().st_size if data_file.exists() else 0
+    return lmdb.open(
+        str(folder),
+        map_size=max(map_bytes, 2 * file_bytes),
+        subdir=True,
+        mode=_FOLDER_MODE,  # LMDB takes the execute bits off for files
+        max_dbs=len(TABLES),
+        max_spare_txns=1,
+        lib_version=0,  # the engine of data format 1
+    )
+
+
+def _create(folder: Path) -> None:
+    header = HubHeader(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
+    temporary = folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(8)}")
+    temporary.mkdir(_FOLDER_MODE)
+    with open_environment(temporary, _MAP_BYTES_AT_CREATION) as environment, environment.begin(write=True) as change:
+        handles = {table: environment.open_db(table.encode(), change) for table in TABLES}
+        change.put(HEADER_KEY, RecordSeal(META).seal(HEADER_KEY, header.to_bytes()), db=handles[META])
+    marker = os.open(temporary / MARKER_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+    with open(marker, "wb") as file:
+        file.write(header.to_bytes())
+    _force(temporary / MARKER_FILE)
+    _force(temporary / DATA_FILE)
+    _force(temporary)
+    temporary.rename(folder)
+    _force(folder.parent)
+
+
+def _check(folder: Path) -> HubHeader:
+    if not folder.is_dir():
+        raise StorageUnusable(f"{folder} is a file; a hub needs a folder of its own. Choose another path")
+    marker = folder / MARKER_FILE
+    if not marker.exists():
+        foreign = (folder / DATA_FILE).exists()
+        what = "an LMDB database that is no Perdure hub, or one that lost this file" if foreign else "other files"
+        raise StorageUnusable(
+            f"{folder} has no {MARKER_FILE}: it holds {what}. Choose another path, or restore the whole folder"
+        )
+    header = HubHeader.from_bytes(marker.read_bytes(), str(marker))
+    check_data_file(folder / DATA_FILE)
+    return header
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.parent.iterdir():
+        if path.name.startswith(folder.name) and _TEMPORARY.fullmatch(path.name, len(folder.name)) and path.is_dir():
+            shutil.rmtree(path)
+
+
+def _force(path: Path) -> None:
+    """Force a file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

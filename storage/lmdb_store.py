@@ -1,0 +1,318 @@
+"""The default engine: one LMDB environment, durable at every commit.
+
+How it works: :mod:`perdure.storage.lmdb_folder` creates and checks the folder, :mod:`perdure.storage.owner` decides
+who runs it, :mod:`perdure.storage.lmdb_writer` writes, and this file reads and holds them together. Records carry
+checksums (:mod:`perdure.storage.records`).
+
+Rules:
+
+1. Full durability is the only mode: a batch is reported as written when its pages and the meta page that makes them
+   visible have been forced to disk.
+2. A read is one short transaction on the caller's thread, about a microsecond; none stays open between two calls,
+   since an open one keeps every page freed after it from being used again, and the file grows.
+3. An open raises the owner epoch in a committed transaction, and every commit checks it, so that an owner that was
+   replaced can write nothing even if its lock was circumvented.
+4. Before each batch it is checked that the data file is still the one that was opened: what is written to a file that
+   was replaced or deleted meanwhile reaches no one.
+5. A store that was forgotten is closed by garbage collection or at the exit of the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import lmdb
+from attrs import frozen
+
+from .batch_rules import COMMIT_KEY, HEADER_KEY, check_batch, check_key, unknown_table
+from .errors import (
+    HubInUse,
+    InvariantViolated,
+    PerdureError,
+    StorageError,
+    StorageInDoubt,
+    StorageUnusable,
+)
+from .lmdb_folder import DATA_FILE, HubHeader, make_parents, open_environment, owner_lock_path, prepare
+from .lmdb_preflight import pad_to_last_page
+from .lmdb_writer import CommitRecord, LmdbCommit, LmdbTable, LmdbWriter, explain
+from .owner import OwnerLock
+from .records import RecordSeal
+from .store import StoreStatistics
+from .tables import META, TABLES
+
+if TYPE_CHECKING:
+    from .store import Batch
+
+MAP_BYTES: Final = 64 << 30
+"""Address space that a store takes by default, in bytes. It costs nothing until it is filled, and grows by itself."""
+
+_META_PAGES: Final = 2
+
+
+@frozen
+class _Engine:
+    """What exists while the store is open."""
+
+    environment: lmdb.Environment
+    tables: dict[str, LmdbTable]
+    writer: LmdbWriter
+    lock: OwnerLock
+    data_file: Path
+    file_identity: tuple[int, int]
+    epoch: int
+    pid: int
+
+
+class LmdbStore:
+    """A store in a folder of its own; see :class:`perdure.storage.store.Store` for what the methods do.
+
+    In a forked child every method raises :class:`perdure.storage.ForkedHub`.
+
+    Args:
+      path: the hub's folder. It is created, with those above it, if it does not exist.
+      map_bytes: how much address space to take, in bytes. It is no limit on the data: the map grows when it is full.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES) -> None:
+        self._path = Path(path)
+        self._map_bytes = map_bytes
+        self._engine: _Engine | None = None
+        self._shut_down: weakref.finalize[[_Engine], LmdbStore] | None = None
+
+    def open(self) -> int:
+        """Become the owner, create the store if there is none, and return the new owner epoch.
+
+        Raises:
+          HubInUse: another process, or another store object of this one, runs it.
+          StorageUnusable: it cannot be written, or is damaged, foreign, or newer than this program.
+        """
+        if self._engine is not None:
+            self._opened()
+            raise HubInUse(f"this store object already runs the hub {self._path}; close it first")
+        folder = Path(os.path.realpath(self._path))
+        make_parents(folder)
+        lock = OwnerLock(owner_lock_path(folder), folder)
+        lock.acquire()
+        try:
+            engine = _start(folder, self._map_bytes, lock)
+        except BaseException:
+            lock.release()
+            raise
+        self._engine = engine
+        self._shut_down = weakref.finalize(self, _stop, engine)
+        return engine.epoch
+
+    @property
+    def commit_number(self) -> int:
+        """The number of the last durable batch, 0 in a new store."""
+        return self._opened().writer.record.number
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value of a key, or ``None``.
+
+        Raises:
+          DamagedRecord: the record does not match its checksum.
+          StorageError: LMDB cannot read it.
+        """
+        engine = self._opened()
+        source = engine.tables.get(table) or _unknown(table)
+        check_key(table, key)
+        try:
+            with engine.environment.begin(source.handle) as transaction:
+                stored = transaction.get(key)
+        except lmdb.Error as error:
+            raise _read_failure(table, error) from error
+        return None if stored is None else source.seal.unseal(key, stored)
+
+    def scan(
+        self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000
+    ) -> list[tuple[bytes, bytes]]:
+        """At most ``limit`` records with ``start <= key < stop`` in key order; ``stop=None`` is the table's end.
+
+        Raises:
+          DamagedRecord: a record in the range does not match its checksum.
+          StorageError: LMDB cannot read them.
+        """
+        engine = self._opened()
+        source = engine.tables.get(table) or _unknown(table)
+        found: list[tuple[bytes, bytes]] = []
+        try:
+            with engine.environment.begin(source.handle) as transaction, transaction.cursor() as cursor:
+                if limit > 0 and cursor.set_range(start):
+                    for key, stored in cursor.iternext():
+                        if stop is not None and key >= stop:
+                            break
+                        found.append((key, stored))
+                        if len(found) >= limit:
+                            break
+        except lmdb.Error as error:
+            raise _read_failure(table, error) from error
+        unseal = source.seal.unseal
+        return [(key, unseal(key, stored)) for key, stored in found]
+
+    def keys(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[bytes]:
+        """Like :meth:`scan`, keys only: no value is read or checked."""
+        engine = self._opened()
+        source = engine.tables.get(table) or _unknown(table)
+        found: list[bytes] = []
+        try:
+            with engine.environment.begin(source.handle) as transaction, transaction.cursor() as cursor:
+                if limit > 0 and cursor.set_range(start):
+                    for key in cursor.iternext(values=False):
+                        if stop is not None and key >= stop:
+                            break
+                        found.append(key)
+                        if len(found) >= limit:
+                            break
+        except lmdb.Error as error:
+            raise _read_failure(table, error) from error
+        return found
+
+    def submit(self, batch: Batch) -> LmdbCommit:
+        """Begin to write a batch. At most one commit is under way.
+
+        Raises:
+          InvariantViolated: another commit is under way, or the batch breaks the contract.
+          StorageInDoubt: an earlier commit's outcome is unknown, or the data file was replaced or deleted.
+        """
+        engine = self._opened()
+        writer = engine.writer
+        check_batch(batch, engine.epoch, writer.record.number)
+        if writer.broken is None and _identity(engine.data_file) != engine.file_identity:
+            writer.broken = (
+                f"the data file {engine.data_file} was replaced or deleted while the hub was running: what was "
+                "committed since then is lost. Nothing more is written"
+            )
+        return writer.submit(batch)
+
+    def statistics(self) -> StoreStatistics:
+        """Figures for people and tests.
+
+        Raises:
+          StorageError: LMDB cannot be read.
+        """
+        engine = self._opened()
+        try:
+            with engine.environment.begin() as transaction:
+                stats = [transaction.stat(table.handle) for table in engine.tables.values()]
+                stats.append(transaction.stat())
+        except lmdb.Error as error:
+            raise _read_failure(META, error) from error
+        pages = _META_PAGES + sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        written = engine.writer.statistics
+        return StoreStatistics(
+            commit_number=engine.writer.record.number,
+            commits=written.commits,
+            puts=written.puts,
+            deletes=written.deletes,
+            file_bytes=engine.data_file.stat().st_size,
+            live_bytes=pages * stats[-1]["psize"],
+        )
+
+    def close(self) -> None:
+        """Wait for the commit under way, give up ownership and close. Closing twice does nothing."""
+        if self._engine is None or self._shut_down is None:
+            return
+        self._opened()
+        self._engine = None
+        self._shut_down()
+
+    def _opened(self) -> _Engine:
+        engine = self._engine
+        if engine is None:
+            raise InvariantViolated(f"the store {self._path} was used while it was not open")
+        if os.getpid() != engine.pid:
+            engine.writer.refuse_fork()
+        return engine
+
+
+def _start(folder: Path, map_bytes: int, lock: OwnerLock) -> _Engine:
+    """Open a folder whose owner lock is held."""
+    header = prepare(folder)
+    try:
+        environment = open_environment(folder, map_bytes)
+    except lmdb.Error as error:
+        raise StorageUnusable(
+            f"LMDB cannot open the hub {folder} with {map_bytes} bytes of address space: {error}"
+        ) from error
+    try:
+        environment.reader_check()
+        tables, record = _become_owner(environment, folder, header)
+    except lmdb.Error as error:
+        environment.close()
+        raise StorageUnusable(f"the hub {folder} cannot be used: {explain(error, folder)}") from error
+    except BaseException:
+        environment.close()
+        raise
+    data_file = folder / DATA_FILE
+    return _Engine(
+        environment=environment,
+        tables=tables,
+        writer=LmdbWriter(environment, tables, record, folder),
+        lock=lock,
+        data_file=data_file,
+        file_identity=_identity(data_file),
+        epoch=record.epoch,
+        pid=os.getpid(),
+    )
+
+
+def _become_owner(
+    environment: lmdb.Environment, folder: Path, header: HubHeader
+) -> tuple[dict[str, LmdbTable], CommitRecord]:
+    """Open all tables, check that they are this hub's, and raise the owner epoch, in one transaction."""
+    with environment.begin(write=True) as transaction:
+        tables = {
+            table: LmdbTable(environment.open_db(table.encode(), transaction, create=False), RecordSeal(table))
+            for table in TABLES
+        }
+        meta = tables[META]
+        stored = transaction.get(HEADER_KEY, b"", meta.handle)
+        written = HubHeader.from_bytes(meta.seal.unseal(HEADER_KEY, stored), f"the header record in {folder}")
+        if written != header:
+            raise StorageUnusable(
+                f"the data file in {folder} is of hub {written.hub_id}, the marker beside it of hub {header.hub_id}: "
+                "they do not belong together. Restore the whole folder from one backup"
+            )
+        last = transaction.get(COMMIT_KEY, db=meta.handle)
+        record = CommitRecord(0, 0) if last is None else CommitRecord.from_bytes(meta.seal.unseal(COMMIT_KEY, last))
+        record = CommitRecord(record.number, record.epoch + 1)
+        transaction.put(COMMIT_KEY, meta.seal.seal(COMMIT_KEY, record.to_bytes()), db=meta.handle)
+    return tables, record
+
+
+def _stop(engine: _Engine) -> None:
+    """Close everything; in a forked child nothing, since it is all the parent's."""
+    if os.getpid() != engine.pid:
+        return
+    try:
+        engine.writer.stop()
+        engine.environment.close()
+        with suppress(OSError, PerdureError):  # only saves a walk over the file at the next opening
+            pad_to_last_page(engine.data_file)
+    finally:
+        engine.lock.release()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file a path names now; (0, 0) if none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
+def _unknown(table: str) -> NoReturn:
+    raise unknown_table(table)
+
+
+def _read_failure(table: str, error: lmdb.Error) -> StorageError:
+    if isinstance(error, lmdb.PanicError):
+        return StorageInDoubt(f"table {table!r} cannot be read after a commit with an unknown outcome: reopen the hub")
+    return StorageError(f"table {table!r} cannot be read: {error}. The data file may be damaged; restore a backup")
