@@ -1,0 +1,151 @@
+"""What an entity's operation may do besides changing its own state (E8).
+
+A context collects effects; the machine sends them when the operation has ended well, and throws them away when it
+failed (E4). It is usable only while its operation runs: a context that was kept answers with an error, so that no
+effect can slip out between two operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, TypeVarTuple, overload
+
+from .ids import EntityId, EntityRef, check_instance_id
+from .messages import EntityEffect, Operation, RaiseEvent, Send, StartInstance
+
+if TYPE_CHECKING:
+    from .entity import Entity
+
+E = TypeVar("E", bound="Entity")
+Ts = TypeVarTuple("Ts")
+
+
+class Host(Protocol):
+    """What a context needs from the hub around it: names and values turned into what a message holds."""
+
+    def operation(self, target: EntityId, operation: object, arguments: tuple[object, ...]) -> tuple[str, bytes]:
+        """The name of an operation, and its encoded arguments (E7)."""
+        ...
+
+    def orchestration(self, orchestrator: object, arguments: tuple[object, ...]) -> tuple[str, str | None, bytes]:
+        """Name, version and encoded arguments of an orchestration that is to be started."""
+        ...
+
+    def event_value(self, name: str, value: object) -> bytes:
+        """An event's value in its self-describing form."""
+        ...
+
+    def new_instance_id(self) -> str:
+        """A random id."""
+        ...
+
+
+class EntityContext:
+    """The context of one running operation, ``self.context`` in its body.
+
+    Attributes:
+      entity_id: the entity.
+      operation: the name of the operation that runs.
+      now: the time of the turn, aware UTC.
+    """
+
+    __slots__ = ("_deleted", "_effects", "_host", "entity_id", "now", "operation")
+
+    def __init__(self, entity_id: EntityId, operation: str, now: datetime, host: Host) -> None:
+        self.entity_id = entity_id
+        self.operation = operation
+        self.now = now
+        self._host = host
+        self._effects: list[EntityEffect] | None = []
+        self._deleted = False
+
+    @overload
+    def signal_entity(self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts) -> None: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any) -> None: ...
+    def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any) -> None:
+        """Send an operation to an entity, itself included, without waiting for it.
+
+        It is sent when this operation has ended well, in the order of the calls.
+
+        Args:
+          ref: the entity.
+          operation: the method, such as ``Account.deposit``, or its name.
+          *arguments: the operation's arguments.
+
+        Raises:
+          UnknownEntity, UnknownOperation: this hub knows no such entity class or operation.
+          TypeError: the number of arguments is wrong.
+          NotStorable: an argument cannot be kept exactly.
+        """
+        name, encoded = self._host.operation(ref, operation, arguments)
+        self._emit(Send(ref, Operation(name, encoded)))
+
+    def start(self, orchestrator: Any, *arguments: Any, instance_id: str | None = None) -> str:
+        """Start an orchestration when this operation has ended well, and return its instance id.
+
+        A start under an id that exists is dropped with a log line.
+
+        Args:
+          orchestrator: the orchestrator, or its name.
+          *arguments: its arguments after the context.
+          instance_id: the id; a random one if left out.
+
+        Raises:
+          ValueError: the id is not allowed (I3).
+          NotStorable: an argument cannot be kept exactly.
+        """
+        name, version, encoded = self._host.orchestration(orchestrator, arguments)
+        chosen = self._host.new_instance_id() if instance_id is None else check_instance_id(instance_id)
+        self._emit(StartInstance(name, encoded, chosen, version))
+        return chosen
+
+    def raise_event(self, instance_id: str, name: str, value: object = None) -> None:
+        """Raise an event to an orchestration when this operation has ended well.
+
+        An event to an unknown or finished instance is dropped with a log line.
+
+        Args:
+          instance_id: the orchestration.
+          name: the event's name, compared without regard to case.
+          value: any value that describes itself (no class instances); ``None`` if left out.
+
+        Raises:
+          ValueError: the id is not allowed (I3), or the name is empty.
+          NotStorable: the value cannot be kept exactly.
+        """
+        encoded = self._host.event_value(name, value)
+        self._emit(RaiseEvent(check_instance_id(instance_id), name, encoded))
+
+    def delete(self) -> None:
+        """Delete this entity's state when the operation has ended well. The next operation starts afresh."""
+        if self._effects is None:
+            self._refuse()
+        self._deleted = True
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("call_entity", "lock_entities", "call_activity"):
+            raise AttributeError(
+                f"an entity has no {name}: an operation that waited for another entity could deadlock (E8). "
+                "Signal it with signal_entity and let it signal back, or do it in an orchestration"
+            )
+        raise AttributeError(f"the context of an entity has no {name!r}")
+
+    def _emit(self, effect: EntityEffect) -> None:
+        if self._effects is None:
+            self._refuse()
+        self._effects.append(effect)
+
+    def _refuse(self) -> NoReturn:
+        raise RuntimeError(
+            f"operation {self.operation!r} of {self.entity_id} has ended; its context can do nothing more. "
+            "Do not keep a context beyond its operation"
+        )
+
+    def _close(self) -> tuple[list[EntityEffect], bool]:
+        """End the operation: its effects, and whether it deleted the state. Nothing more is accepted."""
+        effects = self._effects
+        assert effects is not None
+        self._effects = None
+        return effects, self._deleted

@@ -1,0 +1,206 @@
+"""Identity: entity ids, instance ids, hub names (I1 to I4).
+
+One function per kind of name checks it, and every door of the hub calls that function, so that no door is
+stricter or laxer than another. Names that compare without regard to case (entity names, hub names) are folded
+here, once, and are folded everywhere behind.
+
+An :class:`EntityId` is ordered by the bytes of (name, key). UTF-8 keeps the order of code points, so Python's own
+comparison of text gives that order without encoding anything.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import total_ordering
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from .entity import Entity
+
+ENTITY_NAME_LENGTH_MAX: Final = 100
+ENTITY_KEY_BYTES_MAX: Final = 400
+INSTANCE_ID_LENGTH_MAX: Final = 256
+INSTANCE_ID_BYTES_MAX: Final = 400
+
+_ENTITY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+_HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
+
+E_co = TypeVar("E_co", bound="Entity", covariant=True)
+
+
+def check_entity_name(name: object) -> str:
+    """Return an entity name in its folded form (I1).
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it is not 1 to 100 characters of ``[A-Za-z0-9_.-]`` that start with a letter.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"an entity name is a str, not {type(name).__name__}: {name!r}")
+    if _ENTITY_NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"{_shown(name)} is no entity name: 1 to {ENTITY_NAME_LENGTH_MAX} characters of [A-Za-z0-9_.-], the first a letter"
+        )
+    return name.lower()
+
+
+def check_entity_key(key: object) -> str:
+    """Return an entity key as it is (I1).
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it has more than 400 UTF-8 bytes, or a lone surrogate.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"an entity key is a str, not {type(key).__name__}: {key!r}")
+    if _utf8_length(key, "entity key") > ENTITY_KEY_BYTES_MAX:
+        raise ValueError(f"the entity key {_shown(key)} is longer than {ENTITY_KEY_BYTES_MAX} UTF-8 bytes")
+    return key
+
+
+def check_instance_id(instance_id: object) -> str:
+    """Return an instance id as it is (I3).
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it is empty, longer than 256 characters or 400 UTF-8 bytes, begins with ``@``, or holds a control
+        character or a lone surrogate.
+    """
+    if not isinstance(instance_id, str):
+        raise TypeError(f"an instance id is a str, not {type(instance_id).__name__}: {instance_id!r}")
+    if not instance_id:
+        raise ValueError("an instance id cannot be empty; leave it out to get a generated one")
+    if len(instance_id) > INSTANCE_ID_LENGTH_MAX or _utf8_length(instance_id, "instance id") > INSTANCE_ID_BYTES_MAX:
+        raise ValueError(
+            f"the instance id {_shown(instance_id)} is too long: at most {INSTANCE_ID_LENGTH_MAX} characters and "
+            f"{INSTANCE_ID_BYTES_MAX} UTF-8 bytes"
+        )
+    if instance_id[0] == "@":
+        raise ValueError(f"the instance id {_shown(instance_id)} begins with '@', which marks an entity id")
+    if not instance_id.isprintable() and any(unicodedata.category(char) == "Cc" for char in instance_id):
+        raise ValueError(f"the instance id {_shown(instance_id)} holds a control character (Unicode category Cc)")
+    return instance_id
+
+
+def check_hub_name(name: object) -> str:
+    """Return a task hub's name in its folded form (I4).
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it is not 3 to 45 ASCII letters and digits that start with a letter.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a task hub name is a str, not {type(name).__name__}: {name!r}")
+    if _HUB_NAME.fullmatch(name) is None:
+        raise ValueError(f"{_shown(name)} is no task hub name: 3 to 45 letters and digits (ASCII), the first a letter")
+    return name.lower()
+
+
+def _utf8_length(text: str, what: str) -> int:
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"the {what} {_shown(text)} holds a lone surrogate, which is no character") from None
+
+
+def _shown(text: str) -> str:
+    """A value for an error message: escaped, and cut where it is long."""
+    return ascii(text) if len(text) <= 120 else f"{ascii(text[:120])}... ({len(text)} characters)"
+
+
+@total_ordering
+class EntityId:
+    """The identity of an entity: a folded name and a key (I1, I2).
+
+    Frozen, hashable, and ordered by the bytes of (name, key). Prints as ``@name@key``.
+
+    Attributes:
+      name: the entity's name, folded to lower case.
+      key: any text of at most 400 UTF-8 bytes, compared exactly.
+
+    Example:
+      >>> EntityId("Account", "alice@home")
+      EntityId('account', 'alice@home')
+      >>> EntityId.parse("@account@alice@home").key
+      'alice@home'
+    """
+
+    __slots__ = ("_hash", "key", "name")
+    name: str
+    key: str
+    _hash: int
+
+    def __init__(self, name: str, key: str) -> None:
+        self._set(check_entity_name(name), check_entity_key(key))
+
+    def _set(self, folded_name: str, key: str) -> None:
+        put = object.__setattr__
+        put(self, "name", folded_name)
+        put(self, "key", key)
+        put(self, "_hash", hash((folded_name, key)))
+
+    @classmethod
+    def parse(cls, text: str) -> EntityId:
+        """Read the form ``@name@key``; the key is all that follows the first ``@`` after the name (I2).
+
+        Raises:
+          TypeError: it is no text.
+          ValueError: it does not have that form, or its parts break I1.
+        """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"an entity id is parsed from a str, not {type(text).__name__}")
+        name, at, key = text[1:].partition("@")
+        if text[:1] != "@" or not at:
+            raise ValueError(f"{_shown(text)} is no entity id: it looks like '@name@key'")
+        return EntityId(name, key)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an EntityId is frozen: {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an EntityId is frozen: {name!r} cannot be deleted")
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, EntityId):
+            return self.key == other.key and self.name == other.name
+        return NotImplemented
+
+    def __lt__(self, other: EntityId) -> bool:
+        if isinstance(other, EntityId):  # pyright: ignore[reportUnnecessaryIsInstance] - the protocol of comparison
+            return (self.name, self.key) < (other.name, other.key)
+        return NotImplemented
+
+    def __str__(self) -> str:
+        return f"@{self.name}@{self.key}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.key!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (EntityId, (self.name, self.key))
+
+
+class EntityRef(EntityId, Generic[E_co]):
+    """An entity id that also carries the entity's class, so that operations on it are type-checked.
+
+    Made by ``Account.at(key)``. Equal to, and interchangeable with, the plain :class:`EntityId`.
+
+    Attributes:
+      entity: the entity class.
+    """
+
+    __slots__ = ("entity",)
+    entity: type[E_co]
+
+    def __init__(self, entity: type[E_co], key: str) -> None:
+        object.__setattr__(self, "entity", entity)
+        self._set(entity.entity_name(), check_entity_key(key))
+
+    def __repr__(self) -> str:
+        return f"{self.entity.__name__}.at({self.key!r})"

@@ -1,0 +1,330 @@
+"""One entity as a state machine: messages in, effects out (E1 to E8, L1 to L6).
+
+The machine owns an entity's state, its lock and its mailbox. The hub gives it messages with :meth:`accept` and lets
+it run with :meth:`advance`; what it decided is in ``effects``. It does no I/O, so every rule can be tested by calling
+functions.
+
+How an operation runs
+  The state exists twice: encoded, which is the truth, and as a live object, which is a cache. A plain operation runs
+  on the live object; when it ends well the object is encoded and becomes the truth, when it fails the live object is
+  thrown away, and the next operation decodes the old bytes (E4). One encode an operation is much cheaper than a deep
+  copy, and finds a state that cannot be kept at the operation that made it so.
+
+  An ``async`` operation may do I/O, so it may begin only when its message is durable (D2). The machine stops in front
+  of it (``waiting_operation``), the hub calls :meth:`begin` after the commit, drives the coroutine, and reports with
+  :meth:`finish`. Its message stays in the mailbox until then: if the process dies, it runs again (E5).
+
+Lanes
+  ``queue`` holds what arrived, in order. While a section holds the lock, only ``held`` is worked off: the calls that
+  carry the section (L2). ``control`` holds releases, which are worked off even while an async operation runs, so that
+  the rest of the section's set is not kept locked by it (L4).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, cast
+
+from attrs import define, field, frozen
+
+from .context import EntityContext, Host
+from .definition import EntityDefinition, OperationDefinition
+from .entity import Entity
+from .errors import StateUnreadable
+from .failures import FailureDetails
+from .ids import EntityId
+from .lock import Lock
+from .mailbox import Lane, Mailbox
+from .messages import Answer, EntityEffect, EntityMessage, Failure, Letter, LockRelease, LockRequest, Operation, Success
+
+
+@frozen
+class RunningOperation:
+    """An async operation under way.
+
+    Attributes:
+      number: the mailbox number of its message.
+      message: its message.
+      definition: the operation.
+      live: the object that it runs on.
+      context: its context.
+      coroutine: to be driven by the hub.
+    """
+
+    number: int
+    message: Operation
+    definition: OperationDefinition
+    live: Entity
+    context: EntityContext
+    coroutine: Coroutine[Any, Any, Any]
+
+
+@define(eq=False)
+class EntityMachine:
+    """The machine of one entity.
+
+    Attributes:
+      entity_id: which one.
+      definition: its class, worked out; ``None`` while no such class is defined: then its messages wait (O18).
+      host: what contexts need from the hub.
+      state: the encoded state, ``None`` if the entity does not exist.
+      version: the class version that the state was saved with.
+      lock: the lock, ``None`` while free.
+      effects: what the turns since the hub last looked have decided, in order.
+      running: the async operation under way, if any.
+      operations_run: operations that ended, well or not, since the machine was made.
+      queue, held, control: the lanes, see above.
+      mailbox: numbers what is in them.
+    """
+
+    entity_id: EntityId
+    definition: EntityDefinition | None
+    host: Host
+    state: bytes | None = None
+    version: int = 0
+    lock: Lock | None = None
+    effects: list[EntityEffect] = field(factory=list, init=False)
+    running: RunningOperation | None = field(default=None, init=False)
+    operations_run: int = field(default=0, init=False)
+    queue: Lane[EntityMessage] = field(factory=deque, init=False)
+    held: Lane[EntityMessage] = field(factory=deque, init=False)
+    control: Lane[EntityMessage] = field(factory=deque, init=False)
+    mailbox: Mailbox[EntityMessage] = field(init=False)
+    _live: Entity | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.mailbox = Mailbox(self.queue, self.held, self.control)
+
+    # --- messages
+
+    def accept(self, message: EntityMessage, number: int | None = None) -> None:
+        """Put a message in its lane.
+
+        Args:
+          message: the message.
+          number: its number if it was read back from storage; such messages come first, in the order of numbers.
+        """
+        if number is None:
+            number = self.mailbox.number()
+        else:
+            self.mailbox.restored(number)
+        if type(message) is LockRelease:
+            self.control.append((number, message))
+        elif type(message) is Operation and self.lock is not None and message.section == self.lock.section:
+            self.held.append((number, message))
+        else:
+            self.queue.append((number, message))
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`advance` would do something."""
+        if self.definition is None:
+            return False
+        if self.control:
+            return True
+        if self.running is not None:
+            return False
+        lane = self.queue if self.lock is None else self.held
+        return bool(lane) and not self._is_async(lane[0][1])
+
+    @property
+    def waiting_operation(self) -> bool:
+        """Whether the next thing to do is an async operation, which begins when its message is durable (D2)."""
+        if self.running is not None or self.control or self.definition is None:
+            return False
+        lane = self.queue if self.lock is None else self.held
+        return bool(lane) and self._is_async(lane[0][1])
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of this entity has to be kept (E11)."""
+        return self.state is None and self.lock is None and not len(self.mailbox)
+
+    def _is_async(self, message: EntityMessage) -> bool:
+        if type(message) is not Operation:
+            return False
+        operation = self._known.operations.get(message.name)
+        return operation is not None and operation.is_async
+
+    @property
+    def _known(self) -> EntityDefinition:
+        definition = self.definition
+        assert definition is not None
+        return definition
+
+    # --- turns
+
+    def advance(self, now: datetime, budget: int) -> int:
+        """Work off at most ``budget`` messages; return how many were.
+
+        Stops early when there is nothing to do, or in front of an async operation.
+        """
+        left = budget
+        operations = self._known.operations
+        while left:
+            if self.control:
+                number, release = self.control.popleft()
+                self.mailbox.took(number)
+                self._release(cast("LockRelease", release))
+                left -= 1
+                continue
+            if self.running is not None:
+                break
+            lane = self.queue if self.lock is None else self.held
+            if not lane:
+                break
+            number, message = lane[0]
+            if type(message) is Operation:
+                operation = operations.get(message.name)
+                if operation is not None and operation.is_async:
+                    break
+                lane.popleft()
+                self.mailbox.took(number)
+                self._perform(operation, message, now)
+                if self.lock is not None:
+                    self._unlock_if_left()
+            else:
+                lane.popleft()
+                self.mailbox.took(number)
+                lock = self.lock = Lock.granted(cast("LockRequest", message))
+                self.effects.append(lock.after_grant())
+            left -= 1
+        return budget - left
+
+    def _release(self, release: LockRelease) -> None:
+        lock = self.lock
+        if lock is not None and lock.section == release.section:
+            if not lock.releasing:
+                passed_on = lock.after_release()
+                if passed_on is not None:
+                    self.effects.append(passed_on)
+                lock.releasing = True
+            self._unlock_if_left()
+            return
+        for place, (number, message) in enumerate(self.queue):
+            if type(message) is LockRequest and message.section == release.section:
+                del self.queue[place]
+                self.mailbox.took(number)
+                return
+
+    def _unlock_if_left(self) -> None:
+        if self.lock is not None and self.lock.releasing and not self.held and self.running is None:
+            self.lock = None
+
+    # --- operations
+
+    def _perform(self, operation: OperationDefinition | None, message: Operation, now: datetime) -> None:
+        context = EntityContext(self.entity_id, message.name, now, self.host)
+        live: Entity | None = None
+        result: object = None
+        try:
+            if operation is None:
+                operation = self._known.operation(message.name)
+            arguments = operation.arguments.decode(message.arguments)
+            if operation.function is None:
+                context.delete()
+            else:
+                live = self._live
+                if live is None:
+                    live = self._materialize()
+                live._perdure_context = context  # pyright: ignore[reportPrivateUsage]
+                result = operation.function(live, *arguments)
+            self._succeed(operation, message, context, live, result)
+        except BaseException as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
+            self._fail(message, error)
+        finally:
+            if live is not None:
+                live._perdure_context = None  # pyright: ignore[reportPrivateUsage]
+        self.operations_run += 1
+
+    def _succeed(
+        self, operation: OperationDefinition, message: Operation, context: EntityContext, live: Entity | None, result: object
+    ) -> None:
+        """Take over what an operation did; raises, without a trace, if its result or state cannot be kept."""
+        value = operation.result.encode(result)
+        effects, deleted = context._close()  # pyright: ignore[reportPrivateUsage]
+        if deleted:
+            self.state = self._live = None
+        elif live is not None:
+            self.state = self._known.state.encode(live)
+            self.version = self._known.version
+            self._live = live
+        if effects:
+            self.effects.extend(effects)
+        if message.reply_to is not None:
+            self.effects.append(Answer(message.reply_to, Success(value)))
+
+    def _fail(self, message: Operation, error: BaseException) -> None:
+        self._live = None
+        failure = FailureDetails.from_exception(error)
+        if message.reply_to is None:
+            self.effects.append(Letter(message, failure))
+        else:
+            self.effects.append(Answer(message.reply_to, Failure(failure)))
+
+    def _materialize(self) -> Entity:
+        """A live object of the encoded state, or of the class's defaults."""
+        if self.state is None:
+            return self._known.cls()
+        return read_state(self._known, self.entity_id, self.state, self.version)
+
+    # --- async operations
+
+    def begin(self, now: datetime) -> RunningOperation:
+        """Begin the async operation in front of which the machine stopped; its message must be durable (D2)."""
+        lane = self.queue if self.lock is None else self.held
+        number, message = lane[0]
+        operation = self._known.operation(cast("Operation", message).name)
+        context = EntityContext(self.entity_id, operation.name, now, self.host)
+        coroutine = self._operate(operation, cast("Operation", message), context)
+        self.running = RunningOperation(number, cast("Operation", message), operation, cast("Any", None), context, coroutine)
+        return self.running
+
+    async def _operate(self, operation: OperationDefinition, message: Operation, context: EntityContext) -> tuple[Entity, Any]:
+        """The coroutine of an async operation: it runs on an object of its own, and returns it with the result."""
+        arguments = operation.arguments.decode(message.arguments)
+        live = self._materialize()
+        live._perdure_context = context  # pyright: ignore[reportPrivateUsage]
+        assert operation.function is not None
+        try:
+            return live, await operation.function(live, *arguments)
+        finally:
+            live._perdure_context = None  # pyright: ignore[reportPrivateUsage]
+
+    def finish(self, run: RunningOperation, ended: tuple[Entity, Any] | BaseException) -> None:
+        """Take over how an async operation ended: (live object, result), or what it raised."""
+        lane = self.queue if self.lock is None else self.held
+        assert self.running is run
+        assert lane[0][0] == run.number
+        lane.popleft()
+        self.mailbox.took(run.number)
+        self.running = None
+        self.operations_run += 1
+        if isinstance(ended, BaseException):
+            self._fail(run.message, ended)
+        else:
+            try:
+                self._succeed(run.definition, run.message, run.context, *ended)
+            except Exception as error:  # noqa: BLE001 - a result or state that cannot be kept is a failure (E4)
+                self._fail(run.message, error)
+        self._unlock_if_left()
+
+
+def read_state(definition: EntityDefinition, entity_id: EntityId, state: bytes, version: int) -> Entity:
+    """A fresh object of an encoded state.
+
+    Raises:
+      StateUnreadable: the state was saved by a newer version of the class, or does not fit it (E12).
+    """
+    if version > definition.version:
+        raise StateUnreadable(
+            entity_id,
+            f"it was saved by version {version} of its class, and this program has version {definition.version}; "
+            "run the newer program",
+        )
+    try:
+        return definition.state.decode(state)
+    except (TypeError, ValueError) as error:
+        raise StateUnreadable(entity_id, str(error)) from error

@@ -1,0 +1,161 @@
+"""What entities are sent, and what their turns send: two closed unions.
+
+Messages (``Operation``, ``LockRequest``, ``LockRelease``) wait in mailboxes and may be stored there, so they are
+records. Effects (``Send``, ``Answer``, ``Granted``, ``StartInstance``, ``RaiseEvent``, ``Letter``) are what a turn
+decided; the hub carries them out within the batch of that turn, and they are never stored themselves.
+
+Records are msgspec structs: they encode to small MessagePack arrays at the speed of C and compare by value.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from .failures import FailureDetails
+from .ids import EntityId
+
+
+class SectionId(msgspec.Struct, frozen=True, array_like=True):
+    """One critical section: which execution asked for it, and at which step (L6).
+
+    Attributes:
+      owner: the orchestration's instance id.
+      execution: its execution id.
+      position: the number of the step that asked.
+    """
+
+    owner: str
+    execution: str
+    position: str
+
+
+class CallingTask(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+    """The answer goes to a task of an orchestration; an older execution's answers are dropped."""
+
+    instance_id: str
+    execution: str
+    task: str
+
+
+class WaitingClient(msgspec.Struct, frozen=True, array_like=True, tag="w"):
+    """The answer goes to a client of this process, if it still waits."""
+
+    token: int
+
+
+class ClientRequest(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """The answer is kept under a request id, and given to whoever asks with that id (D8)."""
+
+    request_id: str
+
+
+ReplyTo: TypeAlias = CallingTask | WaitingClient | ClientRequest
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True, tag="op"):
+    """Run an operation. Written by clients, orchestrations and entities.
+
+    Attributes:
+      name: the operation.
+      arguments: its encoded positional arguments.
+      reply_to: who gets the result; ``None`` makes it a signal.
+      section: the critical section that it belongs to, if any.
+    """
+
+    name: str
+    arguments: bytes
+    reply_to: ReplyTo | None = None
+    section: SectionId | None = None
+
+
+class LockRequest(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
+    """Take the lock of this entity, then of those that follow it in the set.
+
+    Written by the orchestration for the first entity of the set, by each entity for the next one.
+
+    Attributes:
+      section: who asks.
+      entities: the whole set as (name, key), in order.
+      index: the place of the receiving entity in it.
+    """
+
+    section: SectionId
+    entities: tuple[tuple[str, str], ...]
+    index: int
+
+
+class LockRelease(msgspec.Struct, frozen=True, array_like=True, tag="free"):
+    """Release the section's lock, or withdraw its request, here and in the entities that follow.
+
+    It travels the same way as the request that it follows, so it can never overtake it.
+    """
+
+    section: SectionId
+
+
+EntityMessage: TypeAlias = Operation | LockRequest | LockRelease
+
+
+class Success(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
+    """A call's encoded result."""
+
+    value: bytes
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag="no"):
+    """Why a call failed."""
+
+    failure: FailureDetails
+
+
+Outcome: TypeAlias = Success | Failure
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Deliver a message to an entity."""
+
+    target: EntityId
+    message: EntityMessage
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Deliver an operation's outcome to whoever called it."""
+
+    reply_to: ReplyTo
+    outcome: Outcome
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """Tell the owner of a section that every lock of its set is taken."""
+
+    section: SectionId
+    entities: tuple[tuple[str, str], ...]
+
+
+class StartInstance(msgspec.Struct, frozen=True):
+    """Start an orchestration that nobody waits for (E8)."""
+
+    name: str
+    arguments: bytes
+    instance_id: str
+    version: str | None = None
+
+
+class RaiseEvent(msgspec.Struct, frozen=True):
+    """Raise an event to an orchestration; dropped with a log line if it is missing or finished (E8)."""
+
+    instance_id: str
+    name: str
+    value: bytes
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """Keep a failed signal as a dead letter (E4)."""
+
+    message: Operation
+    failure: FailureDetails
+
+
+EntityEffect: TypeAlias = Send | Answer | Granted | StartInstance | RaiseEvent | Letter

@@ -1,0 +1,31 @@
+"""What is stored of an entity."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .lock import Lock
+
+
+class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
+    """An entity as it is stored; one that has nothing to keep is not stored at all (E11).
+
+    Attributes:
+      name: the folded name.
+      key: the key.
+      state: the encoded state, ``None`` if the entity does not exist.
+      version: the class version that the state was saved with.
+      lock: the lock, ``None`` while free.
+      operated_at: the time of its last operation, microseconds since 1970.
+      letter_first: the number of its oldest dead letter.
+      letter_next: the number that its next dead letter gets.
+    """
+
+    name: str
+    key: str
+    state: bytes | None
+    version: int
+    lock: Lock | None
+    operated_at: int
+    letter_first: int = 0
+    letter_next: int = 0
