@@ -1,0 +1,63 @@
+"""Orchestrations: plain ``async`` code whose steps are journaled, and which is replayed from its journal.
+
+Everything here is sans-io: a turn takes messages and returns journal entries and effects.
+"""
+
+from __future__ import annotations
+
+from ..entities.failures import FailureDetails
+from .context import OrchestrationContext
+from .definition import Activity, Orchestrator, activity, orchestrator
+from .errors import (
+    ActivityFailed,
+    Cancelled,
+    ForbiddenAwait,
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFound,
+    LockRuleError,
+    NondeterminismError,
+    OrchestrationCanceled,
+    OrchestrationFailed,
+    OrchestrationTerminated,
+    SubOrchestrationFailed,
+    TaskCancelled,
+    TooSlowError,
+    UnknownActivity,
+    UnknownOrchestrator,
+)
+from .nursery import Nursery
+from .retry import RetryPolicy
+from .scopes import CancelScope
+from .status import RuntimeStatus
+from .tasks import DurableTask
+
+__all__ = [
+    "Activity",
+    "ActivityFailed",
+    "CancelScope",
+    "Cancelled",
+    "DurableTask",
+    "FailureDetails",
+    "ForbiddenAwait",
+    "InstanceExists",
+    "InstanceFinished",
+    "InstanceNotFound",
+    "LockRuleError",
+    "NondeterminismError",
+    "Nursery",
+    "OrchestrationCanceled",
+    "OrchestrationContext",
+    "OrchestrationFailed",
+    "OrchestrationTerminated",
+    "Orchestrator",
+    "RetryPolicy",
+    "RuntimeStatus",
+    "SubOrchestrationFailed",
+    "TaskCancelled",
+    "TooSlowError",
+    "UnknownActivity",
+    "UnknownOrchestrator",
+    "activity",
+    "orchestrator",
+]

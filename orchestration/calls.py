@@ -1,0 +1,228 @@
+"""The context's verbs that ask for work, or send something.
+
+Each asks the kernel for a step and returns a task at once, as in Durable Functions: the work is scheduled by the call,
+not by the await.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
+
+from ..entities.errors import EntityOperationFailed
+from ..entities.ids import EntityId, EntityRef, check_instance_id
+from .context_base import ContextBase, checked_entity_id
+from .definition import Activity, Orchestrator
+from .errors import ActivityFailed, SubOrchestrationFailed
+from .history import CallChild, CallEntity, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration
+from .registry import check_event_name
+from .retrying import RetryingTask
+from .section import Section
+from .tasks import DurableTask, WorkTask
+
+if TYPE_CHECKING:
+    from ..entities.entity import Entity
+    from ..entities.failures import FailureDetails
+    from ..storage.values import Codec
+    from .history import Action
+    from .retry import RetryPolicy
+
+E = TypeVar("E", bound="Entity")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class CallVerbs(ContextBase):
+    """Activities, children, entities, starts and events."""
+
+    def call_activity(self, activity: Activity[R, *Ts], *arguments: *Ts) -> DurableTask[R]:
+        """Run an activity (O5): at least once, the first result counts.
+
+        Args:
+          activity: the activity.
+          *arguments: its arguments.
+
+        Returns:
+          A task; awaiting it gives the result, or raises ActivityFailed.
+
+        Raises:
+          UnknownActivity: it is not defined to this hub.
+          TypeError: the number of arguments is wrong.
+          NotStorable: an argument cannot be kept exactly.
+        """
+        definition = self._registry.activity(activity)
+        name = definition.activity.name
+        encoded = definition.arguments.encode(arguments)
+        options: Any = definition.activity if isinstance(activity, str) else activity
+        return self._attempt(
+            lambda number: ScheduleActivity(number, name, encoded, options.timeout),
+            definition.result,
+            lambda failure: ActivityFailed(name, failure),
+            options.retry,
+        )
+
+    def call_sub_orchestrator(
+        self, orchestrator: Orchestrator[R, *Ts], *arguments: *Ts, instance_id: str | None = None
+    ) -> DurableTask[R]:
+        """Run a child orchestration and wait for it (O15).
+
+        Args:
+          orchestrator: the orchestrator.
+          *arguments: its arguments after the context.
+          instance_id: the child's id; one made from this execution and step if left out. The call fails if a running
+            instance has that id, and replaces a finished one.
+
+        Returns:
+          A task; awaiting it gives the child's result, or raises SubOrchestrationFailed.
+
+        Raises:
+          LockRuleError: a critical section is open (L3).
+          UnknownOrchestrator: it is not defined to this hub.
+          ValueError: the id is not allowed (I3).
+          NotStorable: an argument cannot be kept exactly.
+        """
+        kernel = self._kernel
+        if kernel.section is not None:
+            raise Section.refuse("a sub-orchestration is called")
+        definition = self._registry.orchestrator(orchestrator)
+        name = definition.name
+        encoded = definition.arguments.encode(arguments)
+        chosen = None if instance_id is None else check_instance_id(instance_id)
+        number = kernel.next_number()
+        child = chosen or self._child_id(number)
+        return self._attempt(
+            lambda attempt: CallChild(attempt, name, definition.version, child, encoded),
+            definition.result,
+            lambda failure: SubOrchestrationFailed(name, failure),
+            None if isinstance(orchestrator, str) else orchestrator.retry,
+            number,
+        )
+
+    @overload
+    def call_entity(
+        self,
+        ref: EntityRef[E],
+        operation: Callable[[E, *Ts], Coroutine[Any, Any, R]],
+        *arguments: *Ts,
+        retry: RetryPolicy | None = None,
+    ) -> DurableTask[R]: ...
+    @overload
+    def call_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], R], *arguments: *Ts, retry: RetryPolicy | None = None
+    ) -> DurableTask[R]: ...
+    @overload
+    def call_entity(
+        self, ref: EntityId, operation: str, *arguments: Any, retry: RetryPolicy | None = None
+    ) -> DurableTask[Any]: ...
+    def call_entity(
+        self, ref: EntityId, operation: Any, *arguments: Any, retry: RetryPolicy | None = None
+    ) -> DurableTask[Any]:
+        """Run an operation of an entity and wait for its result.
+
+        Args:
+          ref: the entity.
+          operation: the method, such as ``Account.withdraw``, or its name.
+          *arguments: its arguments.
+          retry: when it is tried again after a failure (O14); without one it is not.
+
+        Returns:
+          A task; awaiting it gives the result, or raises EntityOperationFailed.
+
+        Raises:
+          LockRuleError: a critical section forbids it (L3).
+          UnknownEntity, UnknownOperation: this hub knows no such entity class or operation (E7).
+          TypeError: the number of arguments is wrong, or ``ref`` is no entity id.
+          NotStorable: an argument cannot be kept exactly.
+        """
+        target = checked_entity_id(ref, "call_entity")
+        definition = self._registry.operation_definition(target, operation)
+        encoded = definition.arguments.encode(arguments)
+        kernel = self._kernel
+        section = kernel.section
+        if section is not None:
+            section.check_call(target)
+        opened_by = None if section is None else section.id
+        name, names = definition.name, (target.name, target.key)
+        task = self._attempt(
+            lambda number: CallEntity(number, names, name, encoded, opened_by),
+            definition.result,
+            lambda failure: EntityOperationFailed(target, name, failure),
+            retry,
+        )
+        if section is not None:
+            section.pending[target] = task
+        return task
+
+    @overload
+    def signal_entity(self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts) -> None: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any) -> None: ...
+    def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any) -> None:
+        """Send an operation to an entity without waiting for it.
+
+        Args:
+          ref: the entity.
+          operation: the method, or its name.
+          *arguments: its arguments.
+
+        Raises:
+          LockRuleError: the entity is locked by the open critical section (L3).
+          UnknownEntity, UnknownOperation, TypeError, NotStorable: as for :meth:`call_entity`.
+        """
+        target = checked_entity_id(ref, "signal_entity")
+        name, encoded = self._registry.operation(target, operation, arguments)
+        kernel = self._kernel
+        if kernel.section is not None:
+            kernel.section.check_signal(target)
+        kernel.ask(SignalEntity(kernel.next_number(), (target.name, target.key), name, encoded))
+
+    def start(self, orchestrator: Orchestrator[Any, *Ts], *arguments: *Ts, instance_id: str | None = None) -> str:
+        """Start an orchestration that this one does not wait for, and return its instance id.
+
+        A start under an id that exists is dropped with a log line. Allowed inside a critical section.
+
+        Raises:
+          UnknownOrchestrator, ValueError, NotStorable: as for :meth:`call_sub_orchestrator`.
+        """
+        name, version, encoded = self._registry.orchestration(orchestrator, arguments)
+        chosen = None if instance_id is None else check_instance_id(instance_id)
+        kernel = self._kernel
+        number = kernel.next_number()
+        started = chosen or self._child_id(number)
+        kernel.ask(StartOrchestration(number, name, version, started, encoded))
+        return started
+
+    def raise_event(self, instance_id: str, name: str, value: object = None) -> None:
+        """Raise an event to an orchestration; to a missing or finished one it is dropped with a log line (O9).
+
+        Args:
+          instance_id: the receiver.
+          name: the event's name, compared without regard to case.
+          value: any value that describes itself (no class instances).
+
+        Raises:
+          ValueError: the id or the name is not allowed.
+          NotStorable: the value cannot be kept exactly.
+        """
+        encoded = self._registry.event_value(name, value)
+        kernel = self._kernel
+        kernel.ask(SendEvent(kernel.next_number(), check_instance_id(instance_id), check_event_name(name), encoded))
+
+    def _attempt(
+        self,
+        action_of: Callable[[str], Action],
+        codec: Codec[Any],
+        error: Callable[[FailureDetails], Exception],
+        retry: RetryPolicy | None,
+        number: str | None = None,
+    ) -> WorkTask[Any]:
+        """Ask for work, once or with retries."""
+        kernel = self._kernel
+        number = kernel.next_number() if number is None else number
+        if retry is not None and not kernel.sealed:
+            return RetryingTask(kernel, number, codec, error, retry, action_of)
+        kernel.ask(action_of(number))
+        return kernel.work(number, codec, error)
+
+    def _child_id(self, number: str) -> str:
+        return f"{self._kernel.execution}:{number}"

@@ -1,0 +1,96 @@
+"""``when_all`` and ``when_any`` (O6): tasks made of tasks.
+
+They cancel nothing, may share tasks, hold one twice, and hold finished ones. While somebody awaits a combinator, its
+unfinished tasks have attention too, and lose it when the combinator finishes; so a wait for an event that lost the
+race takes no event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .tasks import DurableTask
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Combinator(DurableTask[T_co]):
+    """A task that finishes when some of its tasks have."""
+
+    __slots__ = ("tasks",)
+
+    def __init__(self, kernel: Kernel, tasks: Iterable[DurableTask[Any]], verb: str) -> None:
+        super().__init__(kernel)
+        self.tasks = tuple(tasks)
+        for task in self.tasks:
+            if not isinstance(task, DurableTask):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+                raise TypeError(f"{verb} takes tasks, such as ctx.call_activity(...) returns, not {type(task).__name__}: {task!r}")
+            if task._kernel is not kernel:
+                raise ValueError(f"{verb} was given a task of another orchestration")
+
+    def _attention_began(self) -> None:
+        self._settle()
+        for task in self.tasks:
+            if self._finished:
+                break
+            if not task._finished:
+                if task._parents is None:
+                    task._parents = []
+                task._parents.append(self)
+                task._attend()
+        self._look()
+
+    def _attention_ended(self) -> None:
+        for task in self.tasks:
+            if task._parents is not None and self in task._parents:
+                task._parents.remove(self)
+                task._unattend()
+
+    def _settle(self) -> None:
+        """Finish if the finished tasks suffice, without asking the others: asking takes events."""
+
+    def _finish(self, value: Any = None, failure: Any = None) -> None:
+        if self._attention:
+            self._attention_ended()
+        super()._finish(value, failure)
+
+
+class WhenAll(Combinator[T_co]):
+    """Finishes when all have; its value is their results in order, or the first failure in order."""
+
+    __slots__ = ()
+
+    def _look(self) -> None:
+        if not self._finished and all([task.done for task in self.tasks]):
+            self._finish()
+
+    def _take(self) -> Any:
+        self._retrieved = True
+        for task in self.tasks:
+            task._retrieved = True
+        return [task._take() for task in self.tasks]
+
+
+class WhenAny(Combinator[T_co]):
+    """Finishes with the first; its value is that task."""
+
+    __slots__ = ()
+
+    def _settle(self) -> None:
+        finished = [task for task in self.tasks if task._finished]
+        if finished:
+            self._finish(min(finished, key=lambda task: task._ordinal))
+
+    def _look(self) -> None:
+        if not self._finished:
+            self._settle()
+        if not self._finished:
+            # One after another: the first that is done is the winner, and the rest is not even asked.
+            for task in self.tasks:
+                if task.done:
+                    self._finish(task)
+                    return

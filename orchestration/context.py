@@ -1,0 +1,150 @@
+"""The context of an orchestrator: everything that it may use from outside of itself.
+
+Time, ids and randomness come from here, so that they are the same in each replay (O2).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+from ..entities.ids import EntityId
+from .calls import CallVerbs
+from .context_base import checked_entity_id
+from .errors import ContinueAsNew
+from .section import LOCK_SET_MAX, CriticalSection, Section
+from .waits import WaitVerbs
+
+if TYPE_CHECKING:
+    import random
+
+    from .kernel import Kernel
+    from .registry import Registry
+
+CUSTOM_STATUS_BYTES_MAX: Final = 16 * 1024
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class OrchestrationContext(CallVerbs, WaitVerbs):
+    """What an orchestrator is given as its first argument.
+
+    Attributes:
+      instance_id: the id of the instance.
+      name: the orchestrator's name.
+      version: the version that the instance was started with.
+      parent_id: the parent's instance id, ``None`` without a parent.
+      log: a logger that is silent while the code is replayed.
+    """
+
+    def __init__(self, kernel: Kernel, registry: Registry, version: str | None, parent_id: str | None) -> None:
+        super().__init__(kernel, registry)
+        self.instance_id = kernel.instance_id
+        self.name = kernel.body.name
+        self.version = version
+        self.parent_id = parent_id
+        self.log = OrchestrationLogger(logging.getLogger(f"perdure.orchestration.{self.name}"), {"kernel": kernel})
+
+    # --- time, ids, randomness
+
+    @property
+    def now(self) -> datetime:
+        """The time of the turn, aware UTC; it never decreases and is the same in each replay."""
+        return _EPOCH + timedelta(microseconds=self._kernel.now)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the code is being run again over what has already happened."""
+        return self._kernel.replaying
+
+    @property
+    def random(self) -> random.Random:
+        """A ``random.Random`` of this execution: the same numbers in each replay, others in each execution."""
+        return self._kernel.random
+
+    def uuid4(self) -> uuid.UUID:
+        """A random UUID that is the same in each replay."""
+        return uuid.UUID(int=self._kernel.random.getrandbits(128), version=4)
+
+    # --- the life of the instance
+
+    def continue_as_new(self, *arguments: Any, keep_events: bool = True) -> NoReturn:
+        """End this execution and begin a new one with other arguments (O11). It does not return.
+
+        The instance keeps its id, its custom status and, with ``keep_events``, its unread events. The journal, results
+        and timers of this execution go. An exception from a ``finally`` on the way out fails the instance.
+
+        Raises:
+          LockRuleError: a critical section is open (L3).
+          RuntimeError: it is called in a nursery, or in a task of one.
+          TypeError: the number of arguments is wrong.
+          NotStorable: an argument cannot be kept exactly.
+        """
+        kernel = self._kernel
+        kernel.check_running("continue_as_new is called")
+        if kernel.section is not None:
+            raise Section.refuse("continue_as_new is called")
+        if kernel.in_nursery:
+            raise RuntimeError("continue_as_new is called inside a nursery; leave the nursery first")
+        raise ContinueAsNew(kernel.body.arguments.encode(arguments), keep_events)
+
+    def set_custom_status(self, status: object) -> None:
+        """Set a value that ``instance.status()`` shows; no step of the journal.
+
+        Args:
+          status: any value that describes itself, of at most 16 KiB when encoded.
+
+        Raises:
+          NotStorable: it cannot be kept exactly.
+          ValueError: it is too large.
+        """
+        encoded = self._registry.values.codec(object, place="custom status").encode(status)
+        if len(encoded) > CUSTOM_STATUS_BYTES_MAX:
+            raise ValueError(f"a custom status has at most {CUSTOM_STATUS_BYTES_MAX} bytes when encoded, not {len(encoded)}")
+        self._kernel.check_running("a custom status is set")
+        if not self._kernel.sealed:
+            self._kernel.custom_status = encoded
+
+    # --- critical sections
+
+    def lock_entities(self, *refs: EntityId, wait_timeout: timedelta | float | None = None) -> CriticalSection:
+        """A critical section over entities (L1): ``async with ctx.lock_entities(a, b): ...``.
+
+        Duplicates are dropped; the locks are taken one after another in the order of the ids, so that sections cannot
+        deadlock. Inside, only the locked entities may be called. A section isolates, it does not roll back: operations
+        that have run stay.
+
+        Args:
+          *refs: the entities.
+          wait_timeout: wait at most that long for the locks, then withdraw the request and raise TooSlowError (L7).
+
+        Raises:
+          ValueError: no entity, or more than 1,000; or a bad duration.
+          TypeError: something is no entity id.
+          LockRuleError: a critical section is open already (L3).
+        """
+        entities = sorted({checked_entity_id(ref, "lock_entities") for ref in refs})
+        if not entities:
+            raise ValueError("lock_entities needs at least one entity")
+        if len(entities) > LOCK_SET_MAX:
+            raise ValueError(f"lock_entities takes at most {LOCK_SET_MAX} entities, not {len(entities)}")
+        for target in entities:
+            self._registry.entity(target.name)
+        if self._kernel.section is not None:
+            raise Section.refuse("lock_entities is called")
+        return CriticalSection(self._kernel, tuple(entities), wait_timeout)
+
+
+class OrchestrationLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs with the instance's id; silent while code is replayed or closed."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name
+        """Whether a line of that level is written now."""
+        kernel = cast("Kernel", cast("dict[str, object]", self.extra)["kernel"])
+        return not kernel.replaying and not kernel.sealed and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Put the instance's id before the message."""
+        kernel = cast("Kernel", cast("dict[str, object]", self.extra)["kernel"])
+        return f"[{kernel.instance_id}] {msg}", kwargs

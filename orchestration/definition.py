@@ -1,0 +1,230 @@
+"""Orchestrators and activities: what the decorators make of a function.
+
+The decorated function becomes a small object that carries its name, so that a call names the function and is checked
+against its types: ``ctx.call_activity(send_receipt, "alice", 40)``. What depends on a hub (the codecs) is worked out
+when the object is defined to one, in :mod:`.registry`.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import inspect
+import re
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, TypeVarTuple, overload
+
+from ..entities.errors import DefinitionError
+from .times import due_time
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from .context import OrchestrationContext
+    from .retry import RetryPolicy
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+
+
+class Unset(enum.Enum):
+    """Tells an option that was left out from one that was set to ``None``."""
+
+    UNSET = enum.auto()
+
+
+UNSET: Final = Unset.UNSET
+
+
+class Orchestrator(Generic[R_co, *Ts]):
+    """An orchestrator: an async function of a context and arguments, made by :func:`orchestrator`.
+
+    Attributes:
+      name: what it is addressed by.
+      version: its version, kept with each instance; ``None`` if it has none.
+      function: the function itself.
+      retry: when a child of it that failed is tried again.
+    """
+
+    def __init__(
+        self, function: Callable[[OrchestrationContext, *Ts], Coroutine[Any, Any, R_co]], name: str | None, version: str | None
+    ) -> None:
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(f"@orchestrator decorates an 'async def' function of a context, not {function!r}")
+        if not inspect.signature(function).parameters:
+            raise DefinitionError(f"orchestrator {function.__name__!r} takes no context: its first parameter is the context")
+        self.function = function
+        self.name = _checked_name(name, function.__name__)
+        self.version = version
+        self.retry: RetryPolicy | None = None
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    def options(self, *, retry: RetryPolicy | None = None) -> Orchestrator[R_co, *Ts]:
+        """The same orchestrator with other options, for one call: ``ctx.call_sub_orchestrator(f.options(retry=...), ...)``.
+
+        Args:
+          retry: when a child that failed is tried again (O14, O15).
+        """
+        other = copy.copy(self)
+        other.retry = retry
+        return other
+
+    def __repr__(self) -> str:
+        return f"<orchestrator {self.name!r}>"
+
+
+class Activity(Generic[R_co, *Ts]):
+    """An activity: a function that may do I/O, made by :func:`activity`.
+
+    Attributes:
+      name: what it is addressed by.
+      max_concurrent: how many may run at a time in one hub; ``None`` for the hub's own limit.
+      function: the function itself. ``async def`` runs on Trio, ``def`` in a worker thread.
+      is_async: which of the two.
+      retry: when it is tried again after a failure.
+      timeout: how long one attempt may take, seconds.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[*Ts], Any],
+        name: str | None = None,
+        max_concurrent: int | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> None:
+        if not inspect.isfunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DefinitionError(f"@activity decorates a plain or an async function, not {function!r}")
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ValueError(f"max_concurrent of activity {function.__name__!r} is 1 or more, not {max_concurrent}")
+        self.function: Callable[..., Any] = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.name = _checked_name(name, function.__name__)
+        self.max_concurrent = max_concurrent
+        self.retry = retry
+        self.timeout = _checked_timeout(timeout)
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    def options(self, *, retry: RetryPolicy | None | Unset = UNSET, timeout: timedelta | float | None | Unset = UNSET) -> Activity[R_co, *Ts]:
+        """The same activity with other options, for one call: ``ctx.call_activity(f.options(timeout=5), ...)``.
+
+        Args:
+          retry: when it is tried again after a failure (O14).
+          timeout: how long one attempt may take: seconds or a timedelta.
+
+        Raises:
+          ValueError, TypeError: the timeout is no duration.
+        """
+        other = copy.copy(self)
+        if not isinstance(retry, Unset):
+            other.retry = retry
+        if not isinstance(timeout, Unset):
+            other.timeout = _checked_timeout(timeout)
+        return other
+
+    def __repr__(self) -> str:
+        return f"<activity {self.name!r}>"
+
+    def _result_type(self) -> R_co:  # pragma: no cover - never called: it ties the type parameter to the class
+        raise NotImplementedError
+
+
+def _checked_timeout(timeout: timedelta | float | None) -> float | None:
+    return None if timeout is None else due_time(timeout, 0) / 1_000_000
+
+
+def _checked_name(name: str | None, default: str) -> str:
+    chosen = default if name is None else name
+    if not isinstance(chosen, str) or _NAME.fullmatch(chosen) is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users may pass anything
+        raise ValueError(f"{chosen!r} is no name: 1 to 100 characters of [A-Za-z0-9_.-], the first a letter or '_'")
+    return chosen
+
+
+@overload
+def orchestrator(
+    function: Callable[[OrchestrationContext, *Ts], Coroutine[Any, Any, R]], /
+) -> Orchestrator[R, *Ts]: ...
+@overload
+def orchestrator(
+    *, name: str | None = None, version: str | None = None
+) -> Callable[[Callable[[OrchestrationContext, *Ts], Coroutine[Any, Any, R]]], Orchestrator[R, *Ts]]: ...
+def orchestrator(function: Any = None, /, *, name: str | None = None, version: str | None = None) -> Any:
+    """Make an orchestrator of an async function of a context and arguments.
+
+    Args:
+      function: the function.
+      name: what it is addressed by; the function's name if left out.
+      version: kept with each instance that it starts.
+
+    Raises:
+      DefinitionError: the function is not ``async def``, or takes no context.
+      ValueError: the name is not allowed.
+    """
+    if function is not None:
+        return Orchestrator(function, name, version)
+
+    def decorate(decorated: Any) -> Any:
+        return Orchestrator(decorated, name, version)
+
+    return decorate
+
+
+@overload
+def activity(function: Callable[[*Ts], Coroutine[Any, Any, R]], /) -> Activity[R, *Ts]: ...
+@overload
+def activity(function: Callable[[*Ts], R], /) -> Activity[R, *Ts]: ...
+@overload
+def activity(
+    *,
+    name: str | None = None,
+    max_concurrent: int | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: timedelta | float | None = None,
+) -> ActivityDecorator: ...
+def activity(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    max_concurrent: int | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: timedelta | float | None = None,
+) -> Any:
+    """Make an activity of a function that may do I/O (O5).
+
+    An activity runs at least once; ``activity_context()`` gives it a key that is the same for every attempt.
+
+    Args:
+      function: ``async def`` runs on Trio, ``def`` in a worker thread.
+      name: what it is addressed by; the function's name if left out.
+      max_concurrent: how many may run at a time in one hub.
+      retry: when it is tried again after a failure (O14); ``f.options(retry=...)`` overrides it for one call.
+      timeout: how long one attempt may take: seconds or a timedelta. An ``async`` activity is cancelled then; a plain one
+        goes on in its thread, and its result is dropped.
+
+    Raises:
+      DefinitionError: it is no plain or async function.
+      ValueError: the name is not allowed, or ``max_concurrent`` is below 1.
+    """
+
+    def decorate(decorated: Callable[..., Any]) -> Activity[Any, *tuple[Any, ...]]:
+        return Activity(decorated, name, max_concurrent, retry, timeout)
+
+    return decorate if function is None else decorate(function)
+
+
+class ActivityDecorator:
+    """The type of ``@activity(...)`` with options."""
+
+    @overload
+    def __call__(self, function: Callable[[*Ts], Coroutine[Any, Any, R]], /) -> Activity[R, *Ts]: ...
+    @overload
+    def __call__(self, function: Callable[[*Ts], R], /) -> Activity[R, *Ts]: ...
+    def __call__(self, function: Any, /) -> Any:
+        """Make the activity."""
+        raise NotImplementedError

@@ -1,0 +1,253 @@
+"""The journal of an execution: what happened to it (events), and what it asked for (actions).
+
+Events are in the past tense, actions in the imperative. Each action carries the number of its step: the position in
+the task that asked, after the path of that task (``"3"`` is the root's third step, ``"3/2"`` the second step of the task
+that the third one opened), so that concurrent tasks do not shift each other's numbers. The event that answers an
+action carries the same number.
+
+The journal is stored in chunks, one for all turns of an instance within a batch. Replaying it means to give the
+events to the code again, in order, at the times that ``TurnStarted`` gives, and to compare what the code asks for with
+the journaled actions.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from ..entities.failures import FailureDetails
+from ..entities.messages import CallingTask
+
+
+class TurnStarted(msgspec.Struct, frozen=True, array_like=True, tag="turn"):
+    """A turn began; written by the machine.
+
+    Attributes:
+      at: its time in microseconds since 1970 (UTC), never before the last turn's.
+    """
+
+    at: int
+
+
+class ExecutionStarted(msgspec.Struct, frozen=True, array_like=True, tag="started"):
+    """The first event of every execution."""
+
+    execution: str
+    name: str
+    version: str | None
+    arguments: bytes
+    parent: CallingTask | None
+
+
+class TaskCompleted(msgspec.Struct, frozen=True, array_like=True, tag="completed"):
+    """The activity, child or entity call of step ``task`` has returned an encoded value."""
+
+    task: str
+    value: bytes
+
+
+class TaskFailed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """The activity, child or entity call of step ``task`` has failed."""
+
+    task: str
+    failure: FailureDetails
+
+
+class LockTaken(msgspec.Struct, frozen=True, array_like=True, tag="locked"):
+    """Every lock that step ``task`` asked for is taken."""
+
+    task: str
+
+
+class TimerFired(msgspec.Struct, frozen=True, array_like=True, tag="fired"):
+    """The timer of step ``task`` is due."""
+
+    task: str
+
+
+class CancelRequested(msgspec.Struct, frozen=True, array_like=True, tag="cancelled"):
+    """The instance is to end gracefully: whatever waits at this moment is interrupted once."""
+
+    reason: str | None
+
+
+class EventReceived(msgspec.Struct, frozen=True, array_like=True, tag="event"):
+    """An external event arrived; it answers no action."""
+
+    name: str
+    value: bytes
+
+
+class ExecutionEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
+    """The last event: the final status, with an output or a failure."""
+
+    status: str
+    output: bytes | None = None
+    failure: FailureDetails | None = None
+
+
+class ScheduleActivity(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
+    """Run an activity, for at most ``timeout`` seconds an attempt. Answered by TaskCompleted or TaskFailed."""
+
+    id: str
+    name: str
+    arguments: bytes
+    timeout: float | None = None
+
+
+class CallEntity(msgspec.Struct, frozen=True, array_like=True, tag="call"):
+    """Run an operation, under the lock of the section that step ``section`` opened if given. Answered like an activity."""
+
+    id: str
+    entity: tuple[str, str]
+    operation: str
+    arguments: bytes
+    section: str | None
+
+
+class SignalEntity(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
+    """Send an operation; no answer."""
+
+    id: str
+    entity: tuple[str, str]
+    operation: str
+    arguments: bytes
+
+
+class CallChild(msgspec.Struct, frozen=True, array_like=True, tag="child"):
+    """Run a child orchestration. Answered like an activity."""
+
+    id: str
+    name: str
+    version: str | None
+    instance_id: str
+    arguments: bytes
+
+
+class StartOrchestration(msgspec.Struct, frozen=True, array_like=True, tag="start"):
+    """Start an orchestration that nobody waits for; no answer."""
+
+    id: str
+    name: str
+    version: str | None
+    instance_id: str
+    arguments: bytes
+
+
+class SendEvent(msgspec.Struct, frozen=True, array_like=True, tag="raise"):
+    """Raise an event to another orchestration; no answer."""
+
+    id: str
+    instance_id: str
+    name: str
+    value: bytes
+
+
+class StartTimer(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
+    """Wait until a time, microseconds since 1970. Answered by TimerFired."""
+
+    id: str
+    fire_at: int
+
+
+class CancelWork(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
+    """Step ``task`` is no longer wanted; no answer, and its own answer is dropped. Its id is ``task`` and an ``x``."""
+
+    id: str
+    task: str
+
+
+class LockEntities(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
+    """Take the locks of a sorted set. Answered by LockTaken."""
+
+    id: str
+    entities: tuple[tuple[str, str], ...]
+
+
+class ReleaseLocks(msgspec.Struct, frozen=True, array_like=True, tag="release"):
+    """Leave the section that step ``section`` opened, or withdraw its request; no answer."""
+
+    id: str
+    section: str
+    entities: tuple[tuple[str, str], ...]
+
+
+Action: TypeAlias = (
+    ScheduleActivity
+    | CallEntity
+    | SignalEntity
+    | CallChild
+    | StartOrchestration
+    | SendEvent
+    | StartTimer
+    | CancelWork
+    | LockEntities
+    | ReleaseLocks
+)
+Work: TypeAlias = ScheduleActivity | CallEntity | CallChild | StartTimer
+"""Actions that are answered, and go on while nobody waits for them."""
+Event: TypeAlias = ExecutionStarted | TaskCompleted | TaskFailed | LockTaken | TimerFired | EventReceived | CancelRequested
+HistoryEntry: TypeAlias = TurnStarted | Event | ExecutionEnded | Action
+
+ACTIONS: Final = (
+    ScheduleActivity,
+    CallEntity,
+    SignalEntity,
+    CallChild,
+    StartOrchestration,
+    SendEvent,
+    StartTimer,
+    CancelWork,
+    LockEntities,
+    ReleaseLocks,
+)
+WORK: Final = (ScheduleActivity, CallEntity, CallChild, StartTimer)
+EVENTS: Final = (ExecutionStarted, TaskCompleted, TaskFailed, LockTaken, TimerFired, EventReceived, CancelRequested)
+
+
+def shown(action: Action) -> str:
+    """An action as a person reads it; arguments as their number of bytes, since they may hold secrets."""
+    match action:
+        case ScheduleActivity():
+            text = f"call_activity {action.name!r}"
+        case CallEntity() | SignalEntity():
+            verb = "call_entity" if isinstance(action, CallEntity) else "signal_entity"
+            text = f"{verb} @{action.entity[0]}@{action.entity[1]} {action.operation!r}"
+        case CallChild() | StartOrchestration():
+            verb = "call_sub_orchestrator" if isinstance(action, CallChild) else "start"
+            text = f"{verb} {action.name!r} as {action.instance_id!r}"
+        case SendEvent():
+            text = f"raise_event {action.name!r} to {action.instance_id!r}"
+        case StartTimer():
+            return f"create_timer for {action.fire_at} microseconds since 1970"
+        case CancelWork():
+            return f"cancelling step {action.task}"
+        case LockEntities():
+            return "lock_entities " + ", ".join(f"@{name}@{key}" for name, key in action.entities)
+        case ReleaseLocks():
+            return f"leaving the critical section of step {action.section}"
+    value = action.value if isinstance(action, SendEvent) else action.arguments
+    return f"{text} with {len(value)} bytes of arguments ({value[:24].hex()})"
+
+
+def open_work(history: list[HistoryEntry]) -> dict[str, Work]:
+    """The work that a journal asked for and that is neither answered nor cancelled, by step number."""
+    work: dict[str, Work] = {}
+    for entry in history:
+        if isinstance(entry, WORK):
+            work[entry.id] = entry
+        elif isinstance(entry, TaskCompleted | TaskFailed | TimerFired | CancelWork):
+            work.pop(entry.task, None)
+    return work
+
+
+def open_sections(history: list[HistoryEntry]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The critical sections that a journal opened or asked for and did not leave: their sets by step number."""
+    sections: dict[str, tuple[tuple[str, str], ...]] = {}
+    for entry in history:
+        if isinstance(entry, LockEntities):
+            sections[entry.id] = entry.entities
+        elif isinstance(entry, ReleaseLocks):
+            sections.pop(entry.section, None)
+    return sections

@@ -1,0 +1,386 @@
+"""The replay kernel: a small deterministic scheduler that drives one execution of an orchestrator.
+
+The kernel steps the coroutine with ``send``; the only thing that a coroutine may yield to it is one of its own tasks.
+It is given the events of the journal one after another (:meth:`apply`), runs the code after each until everything
+waits, and collects the actions that the code asked for. Runs are first in, first out, and nothing else decides their
+order, so the same events give the same actions.
+
+Replay
+  :meth:`replay` gives the kernel the whole journal. Whatever the code asks for is compared with the journaled action of
+  the same number; the first difference is kept in ``mismatch``, and nothing of the code runs any more (O3).
+
+Refusal
+  Whatever else a coroutine yields belongs to another library (a Trio sleep, an asyncio future). The kernel raises
+  :class:`ForbiddenAwait` at that very line, and lets the hub withdraw what the library has noted down (O2).
+
+Closing
+  Dropping a coroutine runs its ``finally`` and ``with`` blocks. :meth:`close` seals the kernel first, so that nothing
+  comes out of that (O19): sealed, it answers every request with a task that is never done. Code that awaits it while
+  being closed yields, and Python ends the closing with an error instead of going round for ever.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from ..entities.failures import FailureDetails
+from ..storage.values import Codec
+from .errors import Cancelled, ContinueAsNew, NondeterminismError
+from .events import EventBuffers
+from .history import (
+    ACTIONS,
+    EVENTS,
+    WORK,
+    Action,
+    CancelRequested,
+    CancelWork,
+    Event,
+    EventReceived,
+    ExecutionStarted,
+    HistoryEntry,
+    LockTaken,
+    StartTimer,
+    TaskCompleted,
+    TaskFailed,
+    TimerFired,
+    TurnStarted,
+    Work,
+    shown,
+)
+from .refusal import forbidden_await
+from .section import Section, SectionTurns
+from .strand import Body, Ending, Strand
+from .tasks import CANCELLED, DurableTask, SignalTask, WorkTask, as_task
+
+if TYPE_CHECKING:
+    from .scopes import CancelScope
+
+
+class ReplayStopped(BaseException):
+    """Ends code whose replay no longer fits its journal; not an error that code could handle."""
+
+
+class Kernel:
+    """Drives one execution.
+
+    Attributes:
+      instance_id: the instance.
+      execution: the id of the execution.
+      now: the time of the turn, microseconds since 1970; set before events are applied.
+      actions: what the code asked for since the caller last took them.
+      tasks: unfinished work by its number.
+      events: buffered external events, and who waits for one.
+      cancelled: work that was cancelled since the caller last took the actions.
+      sections: whose turn it is to have a critical section.
+      unreleased: sections that were asked for and not left, by number, with their sets.
+      open: the work that was asked for and is neither answered nor cancelled, by number.
+      ending: how the code ended, ``None`` while it goes on.
+      mismatch: why the replay was stopped, if it was.
+      replaying: the journal is being replayed.
+      cancel_requested: the instance was asked to end gracefully.
+      custom_status: the encoded custom status that the code has set.
+      finished_count: how many tasks have finished; gives their order.
+    """
+
+    def __init__(self, body: Body, instance_id: str, execution: str, on_foreign: Callable[[object], None]) -> None:
+        self.body = body
+        self.instance_id = instance_id
+        self.execution = execution
+        self.now = 0
+        self.actions: list[Action] = []
+        self.tasks: dict[str, WorkTask[Any]] = {}
+        self.events = EventBuffers()
+        self.sections = SectionTurns(self)
+        self.unreleased: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.open: dict[str, Work] = {}
+        self.cancelled: dict[str, Work | None] = {}
+        self.ending: Ending | None = None
+        self.mismatch: NondeterminismError | None = None
+        self.replaying = False
+        self.cancel_requested = False
+        self.custom_status: bytes | None = None
+        self.finished_count = 0
+        self.failed: list[WorkTask[Any]] = []
+        self.runnable: deque[Strand] = deque()
+        self.waits = 0
+        self.sealed = False
+        self._on_foreign = on_foreign
+        self._expected: dict[str, Action] = {}
+        self.current: Strand | None = None
+        self._strands: dict[Strand, None] = {}
+        self._random: random.Random | None = None
+
+    # --- events in
+
+    def replay(self, history: list[HistoryEntry], context: Any) -> None:
+        """Run the code against its journal.
+
+        Sets ``mismatch`` if the code asks for something else, or ends before it has asked for everything.
+        """
+        self._expected = {entry.id: entry for entry in history if isinstance(entry, ACTIONS)}
+        self.replaying = True
+        for entry in history:
+            if type(entry) is TurnStarted:
+                self.now = entry.at
+            elif isinstance(entry, EVENTS):
+                self.apply(entry, context)
+            if self.mismatch is not None:
+                return
+        self.replaying = False
+        if self._expected:
+            missing = next(iter(self._expected.values()))
+            self.mismatch = NondeterminismError(missing.id, shown(missing), None)
+            self.sealed = True
+
+    def apply(self, event: Event, context: Any) -> None:
+        """Let an event happen, and run the code until everything waits."""
+        if isinstance(event, TaskCompleted):
+            self._settle(event.task, event.value, None)
+        elif isinstance(event, EventReceived):
+            self.events.arrived(event.name, event.value)
+        elif isinstance(event, LockTaken):
+            self._settle(event.task, None, None)
+        elif isinstance(event, TimerFired):
+            self._settle(event.task, None, None)
+        elif isinstance(event, TaskFailed):
+            self._settle(event.task, None, event.failure)
+        elif isinstance(event, CancelRequested):
+            self._interrupt()
+        else:
+            self._start(event, context)
+        self._run()
+
+    def _start(self, event: ExecutionStarted, context: Any) -> None:
+        try:
+            coroutine = self.body.coroutine(context, self.body.arguments.decode(event.arguments))
+        except Exception as error:  # noqa: BLE001 - arguments that do not fit are the instance's failure
+            self.ending = Ending(failure=FailureDetails.from_exception(error))
+            return
+        self.spawn(Strand(coroutine, "", contextvars.Context()))
+
+    def spawn(self, strand: Strand) -> None:
+        """Take a task of the code; it runs when its turn comes."""
+        self._strands[strand] = None
+        self.runnable.append(strand)
+
+    def _settle(self, number: str, value: bytes | None, failure: FailureDetails | None) -> None:
+        self.open.pop(number, None)
+        task = self.tasks.pop(number, None)
+        if task is None:
+            return  # the code no longer asks for it; the end of the replay reports that
+        if task.on_settled is not None:
+            task.on_settled(value, failure)
+        elif failure is not None:
+            self.failed.append(task)
+        task.settle(value, failure)
+
+    # --- the scheduler
+
+    def _run(self) -> None:
+        while self.runnable and self.ending is None and self.mismatch is None:
+            strand = self.runnable.popleft()
+            self.current = strand
+            try:
+                self._step(strand)
+            finally:
+                self.current = None
+
+    def _step(self, strand: Strand) -> None:
+        step: Callable[[Any], Any] = strand.coroutine.send
+        strand.awaiting = None
+        given: Any = None
+        try:
+            while True:
+                trap: object = strand.variables.run(step, given)
+                if self.mismatch is not None:
+                    return
+                task = as_task(trap)
+                if task is not None and task.belongs_to(self):
+                    strand.awaiting = task
+                    task.add_waiter(strand)
+                    return
+                step, given = strand.coroutine.throw, forbidden_await(strand.coroutine, trap)
+                self._on_foreign(trap)
+        except StopIteration as stop:
+            self._ended(strand, stop.value, None)
+        except ReplayStopped:
+            return
+        except BaseException as error:  # noqa: BLE001 - whatever an orchestrator raises is its failure
+            self._ended(strand, None, error)
+
+    def _ended(self, strand: Strand, value: object, error: BaseException | None) -> None:
+        del self._strands[strand]
+        if strand.nursery is not None:
+            strand.nursery.child_ended(strand, error)
+            return
+        self.ending = self._how_it_ended(value, error)
+
+    def _how_it_ended(self, value: object, error: BaseException | None) -> Ending:
+        if isinstance(error, ContinueAsNew):
+            return Ending(continued=error)
+        if isinstance(error, Cancelled) and self.cancel_requested:
+            return Ending(cancelled=True)
+        if error is None:
+            try:
+                return Ending(self.body.result.encode(value))
+            except Exception as unstorable:  # noqa: BLE001 - a result that cannot be kept is a failure
+                error = unstorable
+        return Ending(failure=FailureDetails.from_exception(error))
+
+    # --- what the context asks
+
+    def check_running(self, what: str) -> None:
+        """Refuse what does not come from the code that is being stepped.
+
+        Raises:
+          RuntimeError: something else uses the context or a task: another task of the program, an activity.
+        """
+        if self.current is None and not self.sealed:
+            raise RuntimeError(
+                f"{what} outside of orchestration {self.instance_id!r}: its context and its tasks work only in its own code, "
+                "not in activities, callbacks or other tasks"
+            )
+
+    def next_number(self) -> str:
+        """The number of the step that the running code is about to ask for."""
+        if self.current is None:
+            if self.sealed:
+                return ""
+            self.check_running("the context is used")
+        assert self.current is not None
+        return self.current.next_number()
+
+    def ask(self, action: Action) -> None:
+        """Take an action from the code; while replaying, compare it with the journal.
+
+        Raises:
+          ReplayStopped: it differs. Code that swallows this gets no further either.
+        """
+        if self.sealed:
+            return
+        if isinstance(action, WORK):
+            self.open[action.id] = action
+        if self.replaying:
+            journaled = self._expected.pop(action.id, None)
+            if journaled != action:
+                self.mismatch = NondeterminismError(action.id, None if journaled is None else shown(journaled), shown(action))
+                self.sealed = True
+                raise ReplayStopped
+            return
+        self.actions.append(action)
+
+    def work(
+        self, number: str, codec: Codec[Any] | None, error: Callable[[FailureDetails], Exception] | None
+    ) -> WorkTask[Any]:
+        """A task for the work of that number."""
+        task: WorkTask[Any] = WorkTask(self, number, codec, error)
+        if not self.sealed:
+            self.tasks[number] = task
+            if self.current is not None:
+                task.scope = self.current.scope
+        return task
+
+    def start_timer(self, number: str, due: int, *, scope: CancelScope | None) -> WorkTask[Any]:
+        """Ask for a timer, and return its task, in a given scope."""
+        self.ask(StartTimer(number, due))
+        task = self.work(number, None, None)
+        task.scope = scope
+        return task
+
+    @property
+    def section(self) -> Section | None:
+        """The critical section that the running code is in."""
+        return None if self.current is None else self.current.section
+
+    @property
+    def in_nursery(self) -> bool:
+        """Whether the running code is a task of a nursery, or in the block of one."""
+        return self.current is not None and (self.current.nursery is not None or self.current.nurseries > 0)
+
+    # --- cancellation
+
+    def check_cancelled(self) -> None:
+        """Raise where the running code waits, if a scope around it is cancelled (O7).
+
+        Raises:
+          Cancelled: one is.
+        """
+        strand = self.current
+        if strand is not None and strand.cancel_pending:
+            strand.cancel_pending = False
+            raise Cancelled
+        if strand is not None and strand.scope is not None and strand.scope.effective:
+            raise Cancelled
+
+    def scope_cancelled(self, scope: CancelScope) -> None:
+        """Cancel what was called inside a scope, and wake what waits inside it."""
+        for number, task in list(self.tasks.items()):
+            if task.scope is not None and task.scope.within(scope):
+                self.cancel_work(number)
+        for strand in self._strands:
+            task = strand.awaiting
+            if task is None or isinstance(task, SignalTask) or strand.scope is None or not strand.scope.within(scope):
+                continue
+            self._wake(strand, task)
+
+    def _interrupt(self) -> None:
+        """Interrupt whatever waits at this moment, once; awaits after that work (O13)."""
+        self.cancel_requested = True
+        for strand in self._strands:
+            task = strand.awaiting
+            if task is not None and not isinstance(task, SignalTask):
+                strand.cancel_pending = True
+                self._wake(strand, task)
+
+    def _wake(self, strand: Strand, task: DurableTask[Any]) -> None:
+        if task.remove_waiter(strand):
+            self.runnable.append(strand)
+
+    def cancel_work(self, number: str) -> None:
+        """Cancel the work of a step, if it is unfinished; its task is settled as cancelled."""
+        task = self.tasks.pop(number, None)
+        if task is None or self.sealed:
+            return
+        self.cancelled[number] = self.open.pop(number, None)
+        self.ask(CancelWork(f"{number}x", number))
+        if task.on_settled is not None:
+            task.on_settled(None, CANCELLED)
+        task.settle_cancelled()
+
+    @property
+    def random(self) -> random.Random:
+        """The execution's random numbers: the same in each replay, others in each execution (O2)."""
+        if self._random is None:
+            self._random = random.Random(self.execution)  # noqa: S311 - determinism is the purpose
+        return self._random
+
+    # --- the end
+
+    def unawaited_failures(self) -> list[FailureDetails]:
+        """Failures of work that nobody awaited (O10)."""
+        return [failure for task in self.failed if (failure := task.unretrieved_failure) is not None]
+
+    def close(self) -> RuntimeError | None:
+        """Drop the code (O19). Returns the error if the code refused to be closed; it is then lost, without effect."""
+        self.sealed = True
+        self.runnable.clear()
+        refused: RuntimeError | None = None
+        while self._strands:
+            strand, _ = self._strands.popitem()  # the youngest first: tasks before the nursery that waits for them
+            try:
+                strand.variables.run(strand.coroutine.close)
+            except RuntimeError as error:
+                if getattr(strand.coroutine, "cr_frame", None) is not None:
+                    abandoned.append(strand.coroutine)
+                    refused = error
+            except BaseException:  # noqa: BLE001, S110 - what a finally block raises while it is dropped concerns nobody
+                pass
+        return refused
+
+
+abandoned: list[Coroutine[Any, Any, Any]] = []
+"""Coroutines that refused to be closed. Python would run their code once more when it frees them, so they are kept."""

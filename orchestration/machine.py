@@ -1,0 +1,423 @@
+"""One orchestration as a state machine: messages in, journal entries and effects out.
+
+The machine owns an instance's record, its mailbox and, while it is in memory, its kernel. The hub gives it messages
+with :meth:`accept` and lets it run with :meth:`advance`; what happened is in ``journal`` (to be stored) and
+``effects`` (to be carried out), both of the same batch (D1). It does no I/O.
+
+Live and replayed
+  A kernel that is in memory is continued (O1). When the machine was evicted, or the program restarted, the hub hands
+  the stored journal to :meth:`revive`, which makes a kernel and replays it. So the cost of a step does not grow with the
+  number of steps, and memory is bounded by what is kept in memory.
+
+Endings
+  Whatever ends an execution goes through :meth:`_end`, which releases or withdraws the locks of its open sections in the
+  same turn (L5), tells the parent, and drops the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from attrs import define, field
+
+from ..entities.failures import FailureDetails
+from ..entities.lock import release_of
+from ..entities.mailbox import Lane, Mailbox
+from ..entities.messages import (
+    Answer,
+    Failure,
+    Success,
+)
+from ..storage.errors import InvariantViolated
+from .context import OrchestrationContext
+from .errors import ContinueAsNew, OrchestrationCanceled, OrchestrationTerminated
+from .history import (
+    CancelRequested,
+    CancelWork,
+    EventReceived,
+    ExecutionEnded,
+    ExecutionStarted,
+    HistoryEntry,
+    LockTaken,
+    TaskCompleted,
+    TaskFailed,
+    TimerFired,
+    TurnStarted,
+    Work,
+    open_sections,
+    open_work,
+)
+from .kernel import Kernel
+from .messages import (
+    Cancel,
+    EventRaised,
+    Finished,
+    OrchestrationEffect,
+    OrchestrationMessage,
+    Renewed,
+    Resume,
+    SectionGranted,
+    StartExecution,
+    Suspend,
+    TaskResult,
+    Terminate,
+    TimerDue,
+)
+from .outgoing import cancelling, effect_of, leaving
+from .registry import Registry
+from .status import OrchestrationRecord, RuntimeStatus
+
+_log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class OrchestrationMachine:
+    """The machine of one instance.
+
+    Attributes:
+      instance_id: which one.
+      registry: the hub's definitions.
+      on_foreign: withdraws what another library noted down when its await was refused (O2).
+      record: what is stored of the instance; ``None`` until its first start.
+      changed: the record differs from the stored one.
+      kernel: drives the code while the instance is in memory.
+      now: the time of the last turn, microseconds since 1970.
+      journal: entries since the hub last stored some.
+      effects: what the turns since the hub last looked have decided, in order.
+      inbox: messages in order of arrival; ``control``: those that also reach a suspended instance.
+      mailbox: numbers what is in them.
+    """
+
+    instance_id: str
+    registry: Registry
+    on_foreign: Callable[[object], None]
+    record: OrchestrationRecord | None = field(default=None, init=False)
+    changed: bool = field(default=False, init=False)
+    kernel: Kernel | None = field(default=None, init=False)
+    now: int = field(default=0, init=False)
+    journal: list[HistoryEntry] = field(factory=list, init=False)
+    effects: list[OrchestrationEffect] = field(factory=list, init=False)
+    inbox: Lane[OrchestrationMessage] = field(factory=deque, init=False)
+    control: Lane[OrchestrationMessage] = field(factory=deque, init=False)
+    mailbox: Mailbox[OrchestrationMessage] = field(init=False)
+    _context: OrchestrationContext | None = field(default=None, init=False)
+    _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
+    _open_work: dict[str, Work] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.mailbox = Mailbox(self.inbox, self.control)
+
+    # --- what the hub asks
+
+    def accept(self, message: OrchestrationMessage, number: int | None = None) -> None:
+        """Put a message in the mailbox.
+
+        Args:
+          message: the message.
+          number: its number if it was read back from storage; such messages come first, in the order of numbers.
+        """
+        if number is None:
+            number = self.mailbox.number()
+        else:
+            self.mailbox.restored(number)
+        lane = self.control if isinstance(message, Terminate | Cancel | Suspend | Resume) else self.inbox
+        lane.append((number, message))
+
+    def create(self, start: StartExecution, now: int, request_id: str | None = None) -> None:
+        """Begin the instance, or a new execution in place of a finished one; it is Pending until its first turn.
+
+        The caller deletes the stored journal of the execution that is replaced.
+
+        Args:
+          start: what to run; its execution id is set.
+          now: the hub's time, microseconds since 1970.
+          request_id: the request id that it was started with, if any.
+        """
+        self._drop_kernel()
+        self.journal.clear()
+        self._open_sections, self._open_work = {}, {}
+        self.now = max(self.now, now)
+        self.record = OrchestrationRecord(
+            self.instance_id, start.execution, start.name, start.version, RuntimeStatus.PENDING, start.arguments,
+            start.parent, self.now, self.now, request_id=request_id,
+        )  # fmt: skip
+        self.changed = True
+        self.accept(start)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the instance is in a final status."""
+        return self.record is not None and self.record.status.final
+
+    @property
+    def defined(self) -> bool:
+        """Whether the code of the instance is defined to this hub (O18)."""
+        return self.record is None or self.record.status.final or self.record.name in self.registry.orchestrators
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`advance` would do something."""
+        if self.control:
+            return True
+        return bool(self.inbox) and self.defined and (self.record is None or self.record.status is not RuntimeStatus.SUSPENDED)
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether :meth:`revive` must be called before :meth:`advance`."""
+        return self.kernel is None and self.record is not None and self.record.status in (RuntimeStatus.RUNNING, RuntimeStatus.SUSPENDED)
+
+    def revive(self, history: list[HistoryEntry], now: int) -> None:
+        """Make a kernel and replay the journal of the execution; a mismatch suspends the instance (O3)."""
+        record = self.record
+        assert record is not None
+        self._open_sections, self._open_work = open_sections(history), open_work(history)
+        if not self.defined:
+            return
+        kernel = self._new_kernel(record)
+        kernel.replay(history, self._context)
+        self.now = max(self.now, kernel.now)
+        if kernel.mismatch is not None:
+            self._drop_kernel()
+            failure = FailureDetails.from_exception(kernel.mismatch)
+            if record.status is not RuntimeStatus.SUSPENDED or record.failure != failure:
+                _log.error("orchestration %r is suspended: %s", self.instance_id, kernel.mismatch)
+                record.suspended_from = record.suspended_from or record.status
+                record.status, record.failure, record.updated_at = RuntimeStatus.SUSPENDED, failure, now
+                self.changed = True
+        elif kernel.ending is not None:
+            self._begin_turn(now)
+            self._settle()
+
+    def evict(self) -> None:
+        """Drop the code from memory; it is replayed when it is needed again."""
+        self._drop_kernel()
+
+    def advance(self, now: int, budget: int) -> int:
+        """Work off at most ``budget`` messages in one turn; return how many were.
+
+        Args:
+          now: the hub's time, microseconds since 1970.
+          budget: 1 or more.
+        """
+        done = 0
+        turn = False
+        while done < budget and (self.control or self.inbox):
+            record = self.record
+            if not self.control and record is not None and record.status is RuntimeStatus.SUSPENDED:
+                break
+            lane = self.control or self.inbox
+            number, message = lane.popleft()
+            self.mailbox.took(number)
+            done += 1
+            if self._concerns(message):
+                if not turn:
+                    turn = True
+                    self._begin_turn(now)
+                self._handle(message)
+        return done
+
+    # --- turns
+
+    def _begin_turn(self, now: int) -> None:
+        self.now = max(self.now, now)
+        self.journal.append(TurnStarted(self.now))
+        if self.kernel is not None:
+            self.kernel.now = self.now
+
+    def _concerns(self, message: OrchestrationMessage) -> bool:
+        """Whether a message changes anything; what comes too late is dropped here, before it reaches the journal."""
+        record = self.record
+        match message:
+            case SectionGranted(section=section):
+                current = record is not None and not record.status.final and section.execution == record.execution
+                if current and self.kernel is not None and section.position in self.kernel.unreleased:
+                    return True
+                self.effects.append(release_of(section, message.entities))
+                return False
+            case StartExecution():
+                return record is not None and record.execution == message.execution and record.status is RuntimeStatus.PENDING
+            case TaskResult() | TimerDue():
+                current = record is not None and message.execution == record.execution
+                if current and self.kernel is not None and message.task in self.kernel.tasks:
+                    return True
+                _log.info("a late answer to step %s of orchestration %r is dropped", message.task, self.instance_id)
+                return False
+            case _:
+                if record is not None and not record.status.final:
+                    return True
+                _log.info("%s for orchestration %r came after its end and is dropped", type(message).__name__, self.instance_id)
+                return False
+
+    def _handle(self, message: OrchestrationMessage) -> None:
+        match message:
+            case TaskResult(outcome=Success(value=value)):
+                event = TaskCompleted(message.task, value)
+            case TaskResult(outcome=Failure(failure=failure)):
+                event = TaskFailed(message.task, failure)
+            case EventRaised():
+                event = EventReceived(message.name, message.value)
+            case SectionGranted():
+                event = LockTaken(message.section.position)
+            case TimerDue():
+                event = TimerFired(message.task)
+            case StartExecution():
+                event = self._started(message)
+            case Terminate():
+                return self._terminate(message)
+            case Cancel():
+                if self._resume(message.reason):
+                    return None
+                event = CancelRequested(message.reason)
+            case Suspend():
+                return self._suspend(message.reason)
+            case Resume():
+                self._resume(message.reason)
+                return None
+            case _:
+                raise InvariantViolated(f"{message!r} is no message of an orchestration")
+        kernel = self.kernel
+        if kernel is None:
+            raise InvariantViolated(f"orchestration {self.instance_id!r} ran a turn without its code")
+        self.journal.append(event)
+        kernel.apply(event, self._context)
+        return self._settle()
+
+    def _started(self, start: StartExecution) -> ExecutionStarted:
+        record = self.record
+        assert record is not None
+        record.status, record.updated_at = RuntimeStatus.RUNNING, self.now
+        self.changed = True
+        self._new_kernel(record).now = self.now
+        return ExecutionStarted(start.execution, start.name, start.version, start.arguments, start.parent)
+
+    def _terminate(self, message: Terminate) -> None:
+        output = None if message.reason is None else self.registry.values.codec(str).encode(message.reason)
+        told = FailureDetails.from_exception(OrchestrationTerminated(self.instance_id, message.reason))
+        self._end(RuntimeStatus.TERMINATED, output, None, Failure(told), message if message.recursive else None)
+
+    def _suspend(self, reason: str | None) -> None:
+        record = self.record
+        assert record is not None
+        if record.status is not RuntimeStatus.SUSPENDED:
+            record.suspended_from, record.status = record.status, RuntimeStatus.SUSPENDED
+            record.reason, record.updated_at = reason, self.now
+            self.changed = True
+
+    def _resume(self, reason: str | None) -> bool:
+        """Go on after a suspension; true if the instance cannot, since its code still does not fit its journal."""
+        record = self.record
+        assert record is not None
+        if record.status is RuntimeStatus.SUSPENDED:
+            if self.kernel is None:
+                return True
+            record.status = record.suspended_from or RuntimeStatus.RUNNING
+            record.suspended_from = record.failure = None
+            record.reason, record.updated_at = reason, self.now
+            self.changed = True
+        return False
+
+    def _settle(self) -> None:
+        """Journal what the code asked for, turn it into effects, and see whether the code has ended."""
+        kernel = self.kernel
+        assert kernel is not None
+        if kernel.actions:
+            actions, kernel.actions = kernel.actions, []
+            self.journal.extend(actions)
+            record = self.record
+            assert record is not None
+            for action in actions:
+                if isinstance(action, CancelWork):
+                    effect = cancelling(kernel.cancelled.pop(action.task), self.instance_id, record.execution)
+                else:
+                    effect = effect_of(action, self.instance_id, record.execution)
+                if effect is not None:
+                    self.effects.append(effect)
+        if kernel.custom_status is not None and self.record is not None and kernel.custom_status != self.record.custom_status:
+            self.record.custom_status, self.record.updated_at = kernel.custom_status, self.now
+            self.changed = True
+        ending = kernel.ending
+        if ending is None:
+            return
+        if ending.continued is not None:
+            self._renew(ending.continued, kernel)
+        elif ending.cancelled:
+            told = FailureDetails.from_exception(OrchestrationCanceled(self.instance_id))
+            self._end(RuntimeStatus.CANCELED, None, None, Failure(told))
+        elif ending.failure is not None:
+            self._end(RuntimeStatus.FAILED, None, ending.failure, Failure(ending.failure))
+        else:
+            assert ending.value is not None
+            self._end(RuntimeStatus.COMPLETED, ending.value, None, Success(ending.value))
+
+    def _renew(self, continued: ContinueAsNew, old: Kernel) -> None:
+        """Begin a new execution in place of the old one, with its unread events first (O11)."""
+        record = self.record
+        assert record is not None
+        events = old.events.kept() if continued.keep_events else []
+        self.effects.extend(leaving(self.instance_id, record.execution, {}, old.open, None))
+        self._drop_kernel()
+        record.execution = hashlib.blake2b(f"{record.execution}:next".encode(), digest_size=16).hexdigest()
+        record.arguments, record.updated_at = continued.arguments, self.now
+        self.changed = True
+        self.effects.append(Renewed())
+        kernel = self._new_kernel(record)
+        kernel.now = self.now
+        self.journal[:] = [TurnStarted(self.now)]
+        first = ExecutionStarted(record.execution, record.name, record.version, record.arguments, record.parent)
+        for event in (first, *(EventReceived(name, value) for name, value in events)):
+            self.journal.append(event)
+            kernel.apply(event, self._context)
+            if kernel.ending is not None:
+                break
+        self._settle()
+
+
+    def _end(
+        self,
+        status: RuntimeStatus,
+        output: bytes | None,
+        failure: FailureDetails | None,
+        outcome: Success | Failure,
+        recursive: Terminate | None = None,
+    ) -> None:
+        """Reach a final status: the locks go, the parent hears of it, the code is dropped (O10, L5)."""
+        record, kernel = self.record, self.kernel
+        assert record is not None
+        record.status, record.output, record.failure = status, output, failure
+        record.updated_at = record.completed_at = self.now
+        self.changed = True
+        self.journal.append(ExecutionEnded(status, output, failure))
+        sections = self._open_sections if kernel is None else kernel.unreleased
+        work = self._open_work if kernel is None else kernel.open
+        self.effects.extend(leaving(self.instance_id, record.execution, sections, work, recursive))
+        self._open_sections, self._open_work = {}, {}
+        if kernel is not None:
+            record.unread_events = kernel.events.unread
+            unawaited = kernel.unawaited_failures()
+            record.unawaited_failures = tuple(unawaited)
+            for each in unawaited:
+                _log.warning("orchestration %r ended without awaiting a failure: %s", self.instance_id, each)
+        if record.parent is not None:
+            self.effects.append(Answer(record.parent, outcome))
+        self.effects.append(Finished())
+        self._drop_kernel()
+
+    # --- the code
+
+    def _new_kernel(self, record: OrchestrationRecord) -> Kernel:
+        self._drop_kernel()
+        definition = self.registry.orchestrator(record.name)
+        kernel = self.kernel = Kernel(definition, self.instance_id, record.execution, self.on_foreign)
+        parent_id = None if record.parent is None else record.parent.instance_id
+        self._context = OrchestrationContext(kernel, self.registry, record.version, parent_id)
+        return kernel
+
+    def _drop_kernel(self) -> None:
+        kernel, self.kernel, self._context = self.kernel, None, None
+        if kernel is not None:
+            refused = kernel.close()
+            if refused is not None:
+                _log.error("the code of orchestration %r refused to be closed and is abandoned: %s", self.instance_id, refused)

@@ -1,0 +1,248 @@
+"""The definitions of a hub, by name, and what follows from them: codecs, and the checks of a call's arguments.
+
+A name stands for one definition; a second one of the same kind is refused. Definitions are given as classes and
+decorated functions, or as modules that hold them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, cast
+
+from attrs import frozen
+
+from ..entities.definition import EntityDefinition, OperationDefinition, define_entity, signature_codecs
+from ..entities.entity import Entity
+from ..entities.errors import DefinitionError, UnknownEntity, UnknownOperation
+from ..entities.ids import EntityId
+from ..storage.values import Codec, Values
+from .definition import Activity, Orchestrator
+from .errors import UnknownActivity, UnknownOrchestrator
+
+
+@frozen
+class OrchestratorDefinition:
+    """An orchestrator, ready to run.
+
+    Attributes:
+      name: its name.
+      version: its version, if it has one.
+      function: the async function.
+      arguments: the codec of its arguments after the context.
+      result: the codec of its result.
+    """
+
+    name: str
+    version: str | None
+    function: Callable[..., Coroutine[Any, Any, Any]]
+    arguments: Codec[tuple[Any, ...]]
+    result: Codec[Any]
+
+    def coroutine(self, context: Any, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
+        """A fresh coroutine of the function."""
+        return self.function(context, *arguments)
+
+
+@frozen
+class ActivityDefinition:
+    """An activity, ready to run.
+
+    Attributes:
+      activity: what was decorated.
+      arguments: the codec of its arguments.
+      result: the codec of its result.
+    """
+
+    activity: Activity[Any, *tuple[Any, ...]]
+    arguments: Codec[tuple[Any, ...]]
+    result: Codec[Any]
+
+
+class Registry:
+    """The definitions of one hub.
+
+    Attributes:
+      values: the hub's converter.
+      entities, orchestrators, activities: definitions by name.
+    """
+
+    def __init__(self, values: Values, new_instance_id: Callable[[], str]) -> None:
+        self.values = values
+        self.entities: dict[str, EntityDefinition] = {}
+        self.orchestrators: dict[str, OrchestratorDefinition] = {}
+        self.activities: dict[str, ActivityDefinition] = {}
+        self.new_instance_id = new_instance_id
+        self._operations: dict[tuple[str, object], OperationDefinition] = {}
+        self._anything = values.codec(object, place="value")
+
+    # --- defining
+
+    def define(self, definitions: Iterable[object]) -> None:
+        """Take definitions: entity classes, orchestrators, activities, and modules that hold them.
+
+        Raises:
+          DefinitionError: something else, an unusable definition, or two of one kind and name.
+        """
+        for definition in definitions:
+            if isinstance(definition, types.ModuleType):
+                self._define_module(definition)
+            else:
+                self._define_one(definition)
+
+    def _define_module(self, module: types.ModuleType) -> None:
+        found: list[object] = [
+            member
+            for member in vars(module).values()
+            if isinstance(member, Orchestrator | Activity) or _is_entity_class_of(module, member)
+        ]
+        if not found:
+            raise DefinitionError(f"module {module.__name__!r} holds no entity class, orchestrator or activity")
+        for member in found:
+            self._define_one(member)
+
+    def _define_one(self, definition: object) -> None:
+        if inspect.isclass(definition) and issubclass(definition, Entity) and definition is not Entity:
+            entity = define_entity(definition, self.values)
+            self._enter(self.entities, entity.name, entity, "entity classes")
+        elif isinstance(definition, Orchestrator):
+            worked_out = self._orchestrator(cast("Orchestrator[Any, *tuple[Any, ...]]", definition))
+            self._enter(self.orchestrators, worked_out.name, worked_out, "orchestrators")
+        elif isinstance(definition, Activity):
+            active = self._activity(cast("Activity[Any, *tuple[Any, ...]]", definition))
+            self._enter(self.activities, active.activity.name, active, "activities")
+        else:
+            raise DefinitionError(
+                f"{definition!r} is no definition: a hub takes classes that derive from Entity, functions decorated with "
+                "@orchestrator or @activity, and modules that hold them"
+            )
+
+    @staticmethod
+    def _enter(table: dict[str, Any], name: str, definition: Any, kind: str) -> None:
+        if name in table:
+            raise DefinitionError(f"two {kind} are named {name!r}; give one of them another name= in its decorator")
+        table[name] = definition
+
+    def _orchestrator(self, orchestrator: Orchestrator[Any, *tuple[Any, ...]]) -> OrchestratorDefinition:
+        parameters = list(inspect.signature(orchestrator.function).parameters.values())[1:]
+        arguments, result = signature_codecs(orchestrator.function, parameters, self.values, f"orchestrator {orchestrator.name!r}")
+        return OrchestratorDefinition(orchestrator.name, orchestrator.version, orchestrator.function, arguments, result)
+
+    def _activity(self, activity: Activity[Any, *tuple[Any, ...]]) -> ActivityDefinition:
+        parameters = list(inspect.signature(activity.function).parameters.values())
+        return ActivityDefinition(activity, *signature_codecs(activity.function, parameters, self.values, f"activity {activity.name!r}"))
+
+    # --- looking up
+
+    def entity(self, name: str) -> EntityDefinition:
+        """The entity class of that (folded) name.
+
+        Raises:
+          UnknownEntity: none is defined.
+        """
+        found = self.entities.get(name)
+        if found is None:
+            raise UnknownEntity(f"no entity class named {name!r} is defined to this hub; defined are: {_names(self.entities)}")
+        return found
+
+    def operation_definition(self, target: EntityId, operation: object) -> OperationDefinition:
+        """An operation, given as the method or by name.
+
+        Raises:
+          UnknownEntity, UnknownOperation: there is none (E7).
+          TypeError: it is neither a method nor a name.
+        """
+        try:
+            return self._operations[target.name, operation]
+        except KeyError:
+            pass
+        except TypeError:  # not hashable
+            pass
+        entity = self.entity(target.name)
+        if isinstance(operation, str):
+            return entity.operation(operation)
+        name = getattr(operation, "__name__", None)
+        if not callable(operation) or not isinstance(name, str):
+            raise TypeError(f"an operation is a method such as {entity.cls.__name__}.method, or its name, not {operation!r}")
+        if not any(vars(base).get(name) is operation for base in entity.cls.__mro__):
+            raise UnknownOperation(f"{operation!r} is no method of {entity.cls.__name__}, which {target} belongs to")
+        found = self._operations[target.name, operation] = entity.operation(name)
+        return found
+
+    def orchestrator(self, orchestrator: object) -> OrchestratorDefinition:
+        """An orchestrator, given as the decorated function or by name.
+
+        Raises:
+          UnknownOrchestrator: none is defined.
+          TypeError: it is neither.
+        """
+        name = orchestrator.name if isinstance(orchestrator, Orchestrator) else orchestrator
+        if not isinstance(name, str):
+            raise TypeError(f"an orchestrator is a function decorated with @orchestrator, or its name, not {orchestrator!r}")
+        found = self.orchestrators.get(name)
+        if found is None:
+            raise UnknownOrchestrator(f"no orchestrator named {name!r} is defined to this hub; defined are: {_names(self.orchestrators)}")
+        return found
+
+    def activity(self, activity: object) -> ActivityDefinition:
+        """An activity, given as the decorated function or by name.
+
+        Raises:
+          UnknownActivity: none is defined.
+          TypeError: it is neither.
+        """
+        name = activity.name if isinstance(activity, Activity) else activity
+        if not isinstance(name, str):
+            raise TypeError(f"an activity is a function decorated with @activity, or its name, not {activity!r}")
+        found = self.activities.get(name)
+        if found is None:
+            raise UnknownActivity(f"no activity named {name!r} is defined to this hub; defined are: {_names(self.activities)}")
+        return found
+
+    # --- the host of entity contexts
+
+    def operation(self, target: EntityId, operation: object, arguments: tuple[object, ...]) -> tuple[str, bytes]:
+        """An operation's name and its encoded arguments."""
+        definition = self.operation_definition(target, operation)
+        return definition.name, definition.arguments.encode(arguments)
+
+    def orchestration(self, orchestrator: object, arguments: tuple[object, ...]) -> tuple[str, str | None, bytes]:
+        """Name, version and encoded arguments of an orchestration to start."""
+        definition = self.orchestrator(orchestrator)
+        return definition.name, definition.version, definition.arguments.encode(arguments)
+
+    def event_value(self, name: str, value: object) -> bytes:
+        """An event's value in its self-describing form, or in that of its own class if it has a codec.
+
+        Raises:
+          TypeError, ValueError: the event's name is no text, or empty.
+          NotStorable: the value cannot be kept exactly.
+        """
+        check_event_name(name)
+        return self._anything.encode(value)
+
+
+def _is_entity_class_of(module: types.ModuleType, member: object) -> bool:
+    """Whether a member is an entity class that the module itself defines, not one that it merely imports."""
+    return (
+        inspect.isclass(member) and issubclass(member, Entity) and member is not Entity and member.__module__ == module.__name__
+    )
+
+
+def check_event_name(name: object) -> str:
+    """Return an event's name folded (O9).
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it is empty or very long.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"an event's name is a str, not {type(name).__name__}: {name!r}")
+    if not 0 < len(name) <= 200:
+        raise ValueError(f"an event's name has 1 to 200 characters, not {len(name)}")
+    return name.casefold()
+
+
+def _names(table: dict[str, Any]) -> str:
+    return ", ".join(sorted(table)) or "none"

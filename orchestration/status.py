@@ -1,0 +1,77 @@
+"""The life of an instance: its statuses (O17), and the record that is stored of it."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from ..entities.failures import FailureDetails
+from ..entities.messages import CallingTask
+
+
+class RuntimeStatus(enum.StrEnum):
+    """Durable Functions' statuses (O17)."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    CONTINUED_AS_NEW = "ContinuedAsNew"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    TERMINATED = "Terminated"
+
+    @property
+    def final(self) -> bool:
+        """Whether it never changes again (O10)."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({RuntimeStatus.COMPLETED, RuntimeStatus.FAILED, RuntimeStatus.CANCELED, RuntimeStatus.TERMINATED})
+
+
+class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
+    """What is stored of an instance beside its journal; rewritten when one of these changes.
+
+    Times are microseconds since 1970 (UTC).
+
+    Attributes:
+      instance_id: the instance.
+      execution: the id of its execution.
+      name: the orchestrator.
+      version: the version that it was started with.
+      status: its runtime status.
+      arguments: the encoded arguments.
+      parent: the task that waits for its result.
+      created_at: when the start was accepted.
+      updated_at: when this record last changed.
+      completed_at: when it reached a final status.
+      output: the encoded result, or the reason of a termination (encoded text or none).
+      failure: why it failed, or why it was suspended by a mismatch (O3).
+      unread_events: how many events were left when it ended.
+      unawaited_failures: failures of work that nobody awaited (O10).
+      request_id: the request id that it was started with (D8).
+      custom_status: the encoded custom status.
+      suspended_from: the status that a resume goes back to.
+      reason: the reason of the last suspension or cancellation.
+    """
+
+    instance_id: str
+    execution: str
+    name: str
+    version: str | None
+    status: RuntimeStatus
+    arguments: bytes
+    parent: CallingTask | None
+    created_at: int
+    updated_at: int
+    completed_at: int | None = None
+    output: bytes | None = None
+    failure: FailureDetails | None = None
+    unread_events: int = 0
+    unawaited_failures: tuple[FailureDetails, ...] = ()
+    request_id: str | None = None
+    custom_status: bytes | None = None
+    suspended_from: RuntimeStatus | None = None
+    reason: str | None = None

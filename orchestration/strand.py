@@ -1,0 +1,86 @@
+"""What the kernel drives: the body of an orchestrator, and the tasks (strands) that it runs in."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import define, frozen
+
+from ..entities.failures import FailureDetails
+from ..storage.values import Codec
+
+if TYPE_CHECKING:
+    from .errors import ContinueAsNew
+    from .nursery import Nursery
+    from .scopes import CancelScope
+    from .section import Section
+    from .tasks import DurableTask
+
+
+class Body(Protocol):
+    """An orchestrator, worked out: what the kernel runs."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def arguments(self) -> Codec[tuple[Any, ...]]:
+        """The codec of its arguments after the context."""
+        ...
+
+    @property
+    def result(self) -> Codec[Any]:
+        """The codec of its result."""
+        ...
+
+    def coroutine(self, context: Any, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
+        """A fresh coroutine of its function."""
+        ...
+
+
+@frozen
+class Ending:
+    """How the code ended: with an encoded value, with a failure, cancelled, or to continue as new."""
+
+    value: bytes | None = None
+    failure: FailureDetails | None = None
+    cancelled: bool = False
+    continued: ContinueAsNew | None = None
+
+
+@define(eq=False)
+class Strand:
+    """One task of the code: the root, or a child of a nursery.
+
+    Attributes:
+      coroutine: what is stepped.
+      path: the prefix of its steps' numbers, empty for the root.
+      variables: its own context variables, so that nothing leaks between instances or between replays.
+      scope: the innermost cancel scope that it is in.
+      nursery: the nursery that it belongs to, ``None`` for the root.
+      section: the critical section that it is in.
+      cancel_pending: the instance was cancelled while it waited; its await raises that, once (O13).
+      nurseries: how many nursery blocks it is in.
+      steps: how many steps it has asked for.
+      awaiting: the task that it waits for.
+    """
+
+    coroutine: Coroutine[Any, Any, Any]
+    path: str
+    variables: contextvars.Context
+    scope: CancelScope | None = None
+    nursery: Nursery | None = None
+    section: Section | None = None
+    cancel_pending: bool = False
+    nurseries: int = 0
+    steps: int = 0
+    awaiting: DurableTask[Any] | None = None
+
+    def next_number(self) -> str:
+        """The number of its next step."""
+        self.steps += 1
+        return f"{self.path}{self.steps}"
