@@ -1,0 +1,26 @@
+"""The task hub: the scheduler, the committer, activities, and the client."""
+
+from __future__ import annotations
+
+from .activities import ActivityContext, activity_context
+from .client_batch import ClientBatch
+from .errors import HubClosed, LimitReached, RequestMismatch
+from .instance import Instance
+from .statistics import HubStatistics
+from .status import EntityDescription, InstanceDescription, InstanceStatus
+from .task_hub import TaskHub
+
+__all__ = [
+    "ActivityContext",
+    "ClientBatch",
+    "EntityDescription",
+    "HubClosed",
+    "HubStatistics",
+    "Instance",
+    "InstanceDescription",
+    "InstanceStatus",
+    "LimitReached",
+    "RequestMismatch",
+    "TaskHub",
+    "activity_context",
+]

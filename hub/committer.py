@@ -1,0 +1,140 @@
+"""Batches on their way to disk: sealing, submitting, and what happens when one is durable (D2, D4, D10).
+
+One batch is under way at most, the next one grows meanwhile. They are written in order, so whatever is on disk is a
+prefix of what was computed, and messages between instances need not wait for the disk.
+
+A commit that certainly failed is tried again, the same batch, with growing waits; no turn runs meanwhile, whoever waits
+for it is told, and new work is refused (D4). A commit whose outcome nobody can know stops the hub (D10).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from ..storage.errors import InvariantViolated, StorageError, StorageInDoubt
+from ..storage.store import Batch, Store
+from . import limits
+from .batch import OpenBatch
+from .residence import Residence
+
+_log = logging.getLogger(__name__)
+
+
+class Committer:
+    """The open batch, and the one under way.
+
+    Attributes:
+      open: the batch that turns are gathered into.
+      under_way: the batch that was handed to the store, or that waits to be tried again.
+      committed: the number of the last durable batch.
+      failure: why the last attempt failed; ``None`` while storage works.
+      commits: batches that became durable since the hub was opened.
+    """
+
+    def __init__(self, store: Store, epoch: int, residence: Residence, on_durable: Callable[[OpenBatch], None]) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._residence = residence
+        self._on_durable = on_durable
+        self.committed = store.commit_number
+        self.open = OpenBatch(self.committed + 1)
+        self.under_way: OpenBatch | None = None
+        self.failure: StorageError | None = None
+        self.commits = 0
+        self._retry_at = 0.0
+        self._retry_seconds = limits.STORAGE_RETRY_SECONDS[0]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be written."""
+        return self.under_way is None and self.open.empty
+
+    def due(self, work_is_ready: bool) -> bool:
+        """Whether the open batch should be sealed now: when nothing is left to gather, or it is large or old enough."""
+        if self.under_way is not None or self.open.empty:
+            return False
+        if not work_is_ready or len(self.open.cells) >= limits.BATCH_INSTANCES_MAX:
+            return True
+        now = monotonic()
+        if not self.open.opened_at:
+            self.open.opened_at = now
+        return now - self.open.opened_at >= limits.BATCH_SECONDS_MAX
+
+    def seal(self) -> OpenBatch:
+        """Close the open batch, hand it to the store, and return the next one."""
+        batch = self.open
+        writes = batch.writes
+        for cell in batch.cells:
+            cell.flush(writes)
+            cell.dirty = False
+            self._residence.flushed(cell)
+        self._residence.flush_numbers(writes)
+        batch.sealed = Batch(0, self._epoch, batch.number, writes)
+        self.under_way = batch
+        batch.commit = self._store.submit(batch.sealed)
+        self.open = OpenBatch(batch.number + 1)
+        return self.open
+
+    def settle(self, seconds: float) -> bool:
+        """Let the writer thread have the interpreter for at most that long; true if a batch has become durable.
+
+        Raises:
+          StorageInDoubt: nobody can know whether the batch is durable.
+        """
+        batch = self.under_way
+        if batch is None:
+            return False
+        if batch.commit is None:
+            self._try_again(batch)
+            return False
+        if not batch.commit.wait(seconds):
+            return False
+        try:
+            batch.commit.result()
+        except StorageInDoubt:
+            raise
+        except StorageError as error:
+            self._failed(batch, error)
+            return False
+        self.under_way = None
+        self.committed = batch.number
+        self.commits += 1
+        if self.failure is not None:
+            self.failure = None
+            self._retry_seconds = limits.STORAGE_RETRY_SECONDS[0]
+            _log.warning("storage works again; nothing was lost")
+        self._on_durable(batch)
+        return True
+
+    def _failed(self, batch: OpenBatch, error: StorageError) -> None:
+        _log.error("a commit failed and is tried again in %.2f s: %s", self._retry_seconds, error)
+        self.failure = error
+        batch.commit = None
+        self._retry_at = monotonic() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, limits.STORAGE_RETRY_SECONDS[1])
+
+    def _try_again(self, batch: OpenBatch) -> None:
+        if monotonic() >= self._retry_at:
+            if batch.sealed is None:
+                raise InvariantViolated("a batch is under way that was never sealed")
+            batch.commit = self._store.submit(batch.sealed)
+
+    def retry_wait(self) -> float:
+        """Seconds until the failed batch is tried again; 0 if none waits."""
+        if self.under_way is None or self.under_way.commit is not None:
+            return 0.0
+        return max(0.0, self._retry_at - monotonic())
+
+    def finish(self) -> None:
+        """Write what is left; the hub is closing. A failure is logged: nothing of it was acknowledged (D7)."""
+        try:
+            while self.under_way is not None and self.under_way.commit is not None:
+                self.settle(1.0)
+            if self.under_way is None and not self.open.empty:
+                self.seal()
+                while self.under_way is not None and self.under_way.commit is not None:
+                    self.settle(1.0)
+        except StorageError as error:
+            _log.error("the last batch could not be written at closing; nothing of it was acknowledged: %s", error)

@@ -1,0 +1,96 @@
+"""A handle for one orchestration instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from ..orchestration.history import HistoryEntry
+    from .orchestration_verbs import OrchestrationVerbs
+    from .status import InstanceStatus
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Instance(Generic[R_co]):
+    """An instance of a hub, which need not exist; made by ``hub.start`` and ``hub.instance``.
+
+    Attributes:
+      id: the instance id.
+    """
+
+    __slots__ = ("_hub", "id")
+
+    def __init__(self, hub: OrchestrationVerbs, instance_id: str) -> None:
+        self._hub = hub
+        self.id = instance_id
+
+    def __repr__(self) -> str:
+        return f"<Instance {self.id!r}>"
+
+    async def result(self, timeout: float | None = None) -> R_co:  # noqa: ASYNC109 - a limit for callers without scopes
+        """Wait until the instance has finished, and return its result.
+
+        Args:
+          timeout: wait at most that many seconds.
+
+        Raises:
+          OrchestrationFailed: it failed.
+          OrchestrationTerminated: it was terminated.
+          InstanceNotFound: there is no such instance.
+          TimeoutError: the time is over; the instance goes on.
+        """
+        result: Any = await self._hub.wait_for_result(self.id, timeout)
+        return result
+
+    async def status(self) -> InstanceStatus:
+        """The instance as of the last commit.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+        """
+        return await self._hub.get_status(self.id)
+
+    async def raise_event(self, name: str, value: object = None, *, request_id: str | None = None) -> None:
+        """Raise an external event; see :meth:`TaskHub.raise_event`."""
+        await self._hub.raise_event(self.id, name, value, request_id=request_id)
+
+    async def terminate(self, reason: str | None = None) -> None:
+        """End the instance at once, with the reason as output (O13).
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to end.
+        """
+        await self._hub.terminate(self.id, reason)
+
+    async def cancel(self, reason: str | None = None) -> None:
+        """End the instance gracefully: its code is interrupted once and may clean up (O13).
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to end.
+        """
+        await self._hub.cancel(self.id, reason)
+
+    async def suspend(self, reason: str | None = None) -> None:
+        """Let the instance do nothing until it is resumed (O12).
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to suspend.
+        """
+        await self._hub.suspend(self.id, reason)
+
+    async def resume(self, reason: str | None = None) -> None:
+        """Let a suspended instance go on, with the code as it is now (O3, O12).
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to resume.
+        """
+        await self._hub.resume(self.id, reason)
+
+    async def history(self) -> list[HistoryEntry]:
+        """The stored journal of the current execution, in order.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+        """
+        return await self._hub.get_history(self.id)

@@ -1,0 +1,191 @@
+"""What clients ask for: checked and encoded, but not accepted yet.
+
+Single verbs and :class:`ClientBatch` take the same way: make intents (which refuses bad names and arguments), then
+:func:`submit` them. All of them are checked against the hub before the first is accepted, and nothing is awaited in
+between, so either all are accepted, in order, or none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from attrs import field, frozen
+
+from ..entities.ids import EntityId
+from ..entities.messages import EntityMessage, Operation
+from ..orchestration.errors import InstanceExists, InstanceFinished, InstanceNotFound
+from ..orchestration.messages import EventRaised, OrchestrationMessage, StartExecution
+from .cells import OrchestrationCell
+from .requests import fingerprint
+from .runtime import Runtime
+
+IfExists = Literal["fail", "return", "replace_finished"]
+
+
+class Intent(Protocol):
+    """One thing that a client asks for."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The request id, if the client gave one (D8)."""
+        ...
+
+    def asked(self) -> bytes:
+        """The fingerprint of what is asked for."""
+        ...
+
+    def check(self, runtime: Runtime, starting: set[str]) -> bool:
+        """Refuse what the hub's state does not allow; true if it is to be accepted, false if there is nothing to do.
+
+        Args:
+          runtime: the hub.
+          starting: the instances that earlier intents of the same batch start.
+        """
+        ...
+
+    def accept(self, runtime: Runtime) -> None:
+        """Put it into the engine."""
+        ...
+
+
+@frozen
+class SignalIntent:
+    """An operation for an entity, without an answer."""
+
+    target: EntityId
+    message: EntityMessage
+    request_id: str | None = None
+
+    def asked(self) -> bytes:
+        """The fingerprint of what is asked for."""
+        assert isinstance(self.message, Operation)
+        return fingerprint("signal", str(self.target), self.message.name, self.message.arguments)
+
+    def check(self, runtime: Runtime, starting: set[str]) -> bool:
+        """Entities accept everything."""
+        del runtime, starting
+        return True
+
+    def accept(self, runtime: Runtime) -> None:
+        """Put it into the entity's mailbox."""
+        runtime.engine.to_entity(self.target, self.message)
+        if self.request_id is not None:
+            runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch)
+
+
+@frozen
+class StartIntent:
+    """The start of an orchestration; ``generated`` if its id is not the client's choice."""
+
+    instance_id: str
+    start: StartExecution
+    if_exists: IfExists = "fail"
+    request_id: str | None = None
+    generated: bool = False
+
+    def asked(self) -> bytes:
+        """The fingerprint of what is asked for; a generated instance id is no part of it."""
+        target = "" if self.generated else self.instance_id
+        return fingerprint("start", target, self.start.name, self.start.arguments, self.if_exists)
+
+    def check(self, runtime: Runtime, starting: set[str]) -> bool:
+        """Apply ``if_exists`` (O4)."""
+        if self.instance_id in starting:
+            raise InstanceExists(f"the instance {self.instance_id!r} is started twice in one batch")
+        starting.add(self.instance_id)
+        cell = runtime.residence.orchestration(self.instance_id)
+        if cell is None:
+            return True
+        if self.if_exists == "return":
+            return False
+        if self.if_exists == "replace_finished" and cell.machine.finished:
+            return True
+        raise InstanceExists(
+            f"an instance {self.instance_id!r} exists already"
+            + (" and is still running" if not cell.machine.finished else "")
+            + "; choose another id, or say what is to happen with if_exists='return' or 'replace_finished'"
+        )
+
+    def accept(self, runtime: Runtime) -> None:
+        """Create the instance."""
+        runtime.engine.create(self.instance_id, self.start, self.request_id)
+        if self.request_id is not None:
+            runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch, self.instance_id)
+
+
+@frozen
+class InstanceIntent:
+    """A message for an orchestration that must exist and not have finished: an event, terminate, resume."""
+
+    instance_id: str
+    message: OrchestrationMessage
+    request_id: str | None = None
+    verb: str = field(default="raise_event")
+
+    def asked(self) -> bytes:
+        """The fingerprint of what is asked for."""
+        value = self.message.value if isinstance(self.message, EventRaised) else b""
+        name = self.message.name if isinstance(self.message, EventRaised) else ""
+        return fingerprint(self.verb, self.instance_id, name, value)
+
+    def check(self, runtime: Runtime, starting: set[str]) -> bool:
+        """The instance must be there and not finished (O9, O13)."""
+        if self.instance_id not in starting:
+            running_cell(runtime, self.instance_id, self.verb)
+        return True
+
+    def accept(self, runtime: Runtime) -> None:
+        """Put it into the instance's mailbox."""
+        cell = runtime.residence.orchestration(self.instance_id)
+        assert cell is not None
+        runtime.engine.to_orchestration(cell, self.message)
+        if self.request_id is not None:
+            runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch)
+
+
+def running_cell(runtime: Runtime, instance_id: str, verb: str) -> OrchestrationCell:
+    """The cell of an instance that exists and has not finished.
+
+    Raises:
+      InstanceNotFound, InstanceFinished: it does not, or it has.
+    """
+    cell = runtime.residence.orchestration(instance_id)
+    if cell is None:
+        raise InstanceNotFound(f"{verb}: there is no instance {instance_id!r}")
+    if cell.machine.finished:
+        record = cell.machine.record
+        assert record is not None
+        raise InstanceFinished(f"{verb}: the instance {instance_id!r} has finished ({record.status.value})")
+    return cell
+
+
+async def submit(runtime: Runtime, intents: Sequence[Intent]) -> list[str | None]:
+    """Accept all intents, or none, and wait until they are durable.
+
+    Returns:
+      For each intent the target that an earlier request with its id recorded (a start's instance id), else ``None``.
+
+    Raises:
+      Whatever one of the checks raises; then nothing is accepted.
+    """
+    await runtime.admit()
+    starting: set[str] = set()
+    accepted: list[Intent] = []
+    earlier: list[str | None] = []
+    request_ids: set[str] = set()
+    for intent in intents:
+        if intent.request_id is not None:
+            repeated = runtime.requests.find(intent.request_id, intent.asked())
+            if repeated is not None or intent.request_id in request_ids:
+                earlier.append(None if repeated is None else repeated.target)
+                continue
+            request_ids.add(intent.request_id)
+        earlier.append(None)
+        if intent.check(runtime, starting):
+            accepted.append(intent)
+    runtime.requests.reserve(len(request_ids))
+    for intent in accepted:
+        intent.accept(runtime)
+    await runtime.durable()
+    return earlier

@@ -1,0 +1,63 @@
+"""The hub's bounds: each with a name, a unit, and the reason for its value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SLICE_SECONDS: Final = 0.0002
+"""Turns run at most this long between two Trio checkpoints; with the last turn's own length about 0.25 ms."""
+
+TURN_MESSAGES_MAX: Final = 16
+"""Messages that one instance works off before the next one has its turn, and before the clock is looked at."""
+
+YIELD_SECONDS: Final = 0.00005
+"""While a commit is under way, the event loop's thread really sleeps this long between two slices, so that the writer
+thread gets the interpreter lock (see :mod:`perdure.storage.store`, rule 3)."""
+
+IDLE_YIELD_SECONDS: Final = 0.0002
+"""The same when there is no turn to run: a commit takes about this long, and its end is noticed at once."""
+
+BATCH_INSTANCES_MAX: Final = 4000
+"""A batch that changed this many instances is sealed as soon as the last commit is done, even in the midst of work."""
+
+BATCH_SECONDS_MAX: Final = 0.006
+"""So is a batch that is this old: under load it bounds what the waiting adds to an acknowledgement."""
+
+BACKLOG_MAX: Final = 20_000
+"""Clients wait while this many messages are ready to be worked off. A batch of one client may exceed it once."""
+
+CACHE_BYTES: Final = 64 * 1024 * 1024
+"""Instances kept in memory, by estimated size. What is idle longest is dropped first."""
+
+ENTITY_BYTES: Final = 1_500
+"""Estimated size of an entity in memory, beside its state."""
+
+ORCHESTRATION_BYTES: Final = 8_000
+"""Estimated size of an orchestration in memory, beside its journal."""
+
+MESSAGE_BYTES: Final = 300
+"""Estimated size of a waiting message in memory, beside its arguments."""
+
+LETTERS_MAX: Final = 100
+"""Dead letters kept for one entity; the oldest make room (E4)."""
+
+REQUESTS_MAX: Final = 1_000_000
+"""Request ids kept in one hub (D8)."""
+
+REQUEST_TTL_SECONDS: Final = 24 * 3600.0
+"""How long a request id is kept (D8)."""
+
+THREADS_MAX: Final = 40
+"""Plain activities that run at a time, each in a worker thread."""
+
+RECOVERY_PAGE: Final = 500
+"""Instances with waiting messages that are taken up at a time after opening."""
+
+PARK_SECONDS_MAX: Final = 60.0
+"""With timers set, an idle hub looks at the wall clock this often: it may have been set forward (D6)."""
+
+STORAGE_RETRY_SECONDS: Final = (0.05, 5.0)
+"""Wait before a failed commit is tried again: first, and at most (doubling)."""
+
+assert SLICE_SECONDS + YIELD_SECONDS <= 0.00025
+assert RECOVERY_PAGE < BATCH_INSTANCES_MAX

@@ -1,0 +1,178 @@
+"""Opening and closing a hub: the async context manager behind :class:`TaskHub` (D5, D7).
+
+Exceptions of the body come out as they are, and so does what stopped the hub: a user who writes
+``except ValueError`` around ``async with TaskHub(...)`` need not know that there is a nursery inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import trio
+from attrs import frozen
+
+from ..entities.failures import members_of
+from ..entities.ids import check_hub_name
+from ..orchestration.registry import Registry
+from ..storage.lmdb_store import LmdbStore
+from ..storage.values import Values
+from . import limits
+from .clock import HubClock, wall_clock
+from .errors import HubClosed
+from .runtime import Runtime, new_instance_id
+
+if TYPE_CHECKING:
+    import cattrs
+
+    from ..storage.store import Store
+
+
+@frozen
+class HubOptions:
+    """The settings of a hub; see :class:`TaskHub` for what they mean."""
+
+    paused: bool = False
+    cache_bytes: int = limits.CACHE_BYTES
+    threads_max: int = limits.THREADS_MAX
+    request_ttl: float = limits.REQUEST_TTL_SECONDS
+    request_limit: int = limits.REQUESTS_MAX
+    on_storage_error: Literal["retry", "stop"] = "retry"
+    clock: Callable[[], int] = wall_clock
+    converter: cattrs.Converter | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ValueError(f"{name} is a number above 0, not {value!r}")
+        if self.on_storage_error not in ("retry", "stop"):
+            raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
+
+
+class OpenableHub:
+    """A hub that can be opened once, and the access to its parts while it is open."""
+
+    def __init__(self, name: str, definitions: Iterable[object], storage: str | Path | Store, options: HubOptions) -> None:
+        self._name = check_hub_name(name)
+        self._options = options
+        self._registry = Registry(Values(options.converter), new_instance_id)
+        self._registry.define(definitions)
+        self._store: Store = LmdbStore(Path(storage) / self._name) if isinstance(storage, str | Path) else storage
+        self._runtime: Runtime | None = None
+        self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
+        self._scope: trio.CancelScope | None = None
+        self._entered = False
+
+    @property
+    def name(self) -> str:
+        """The hub's name, folded to lower case (I4)."""
+        return self._name
+
+    def _open_runtime(self) -> Runtime:
+        """The running hub.
+
+        Raises:
+          HubClosed: it was not entered, or has been left.
+          ForkedHub: this process is a fork of the owner.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            raise HubClosed(f"hub {self._name!r} is not open: use it inside 'async with TaskHub(...) as hub'")
+        runtime.check()
+        return runtime
+
+    async def __aenter__(self) -> Self:
+        """Open the storage, take up what was waiting, and run.
+
+        Raises:
+          HubInUse: another process, or another hub object of this one, runs it (D5).
+          StorageUnusable: the storage cannot be used.
+          RuntimeError: this object was entered before; make a new one.
+        """
+        if self._entered:
+            raise RuntimeError(f"hub {self._name!r} was entered before; make a new TaskHub to open it again")
+        self._entered = True
+        await trio.lowlevel.checkpoint()
+        epoch = self._store.open()
+        try:
+            self._nursery = trio.open_nursery()
+            nursery = await self._nursery.__aenter__()
+        except BaseException:
+            self._store.close()
+            raise
+        options = self._options
+        self._scope = nursery.cancel_scope
+        self._runtime = Runtime(
+            self._store,
+            epoch,
+            self._registry,
+            nursery,
+            clock=HubClock(options.clock),
+            cache_bytes=options.cache_bytes,
+            threads_max=options.threads_max,
+            request_ttl=options.request_ttl,
+            request_limit=options.request_limit,
+            stop_on_storage_error=options.on_storage_error == "stop",
+        )
+        self._runtime.scheduler.paused = options.paused
+        nursery.start_soon(self._runtime.run, name=f"perdure hub {self._name}")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Stop what runs (it runs again after the next opening), and close the storage.
+
+        Raises:
+          StorageInDoubt, StorageError: what stopped the hub, if it stopped by itself.
+        """
+        runtime, nursery, scope = self._runtime, self._nursery, self._scope
+        assert runtime is not None
+        assert nursery is not None
+        assert scope is not None
+        # The hub's own tasks are stopped whatever happens around: nothing may cut this short.
+        scope.shield = True
+        scope.cancel()
+        try:
+            # If the hub stopped by itself it has cancelled the body, and that cancellation ends here.
+            stopped = runtime.crash is not None
+            await nursery.__aexit__(*((exc_type, exc, traceback) if stopped else (None, None, None)))
+        except BaseExceptionGroup as group:
+            if runtime.crash is None:
+                # An activity or operation was interrupted (Ctrl-C); nobody wants to see that in a group of one.
+                raise _sole_leaf(group) from None
+        finally:
+            runtime.close()
+        if runtime.crash is not None and (exc is None or isinstance(exc, trio.Cancelled)):
+            raise runtime.crash
+        return None
+
+    def _set_paused(self, paused: bool) -> None:
+        runtime = self._open_runtime()
+        runtime.scheduler.paused = paused
+        runtime.scheduler.wake()
+
+
+def _sole_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception in a group of groups of one, else the group."""
+    inner: BaseException = group
+    while len(members := members_of(inner)) == 1:
+        inner = members[0]
+    return group if members else inner
+
+
+def checked_seconds(value: Any, what: str) -> float | None:
+    """A limit in seconds, or ``None``.
+
+    Raises:
+      ValueError: it is negative or no number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(f"{what} is a number of seconds, 0 or more, not {value!r}")
+    return float(value)

@@ -1,0 +1,50 @@
+"""Driving ``async`` operations of entities: each as a Trio task, begun when its message is durable (D2, E1, E5)."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from ..entities.machine import RunningOperation
+from .cells import EntityCell
+from .clock import HubClock, as_datetime
+
+inside_operation: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar("perdure_operation", default=None)
+"""The entity whose async operation the current task runs: hub verbs that would wait for an entity are refused there (E8)."""
+
+
+class OperationRunner:
+    """Runs async operations.
+
+    Attributes:
+      running: how many run.
+    """
+
+    def __init__(self, nursery: trio.Nursery, clock: HubClock, after: Callable[[EntityCell], None]) -> None:
+        self._nursery = nursery
+        self._clock = clock
+        self._after = after
+        self.running = 0
+
+    def begin(self, cells: list[EntityCell]) -> None:
+        """Begin the operations that these entities stand in front of; their batch is durable."""
+        for cell in cells:
+            if cell.machine.waiting_operation:
+                run = cell.machine.begin(as_datetime(self._clock.now()))
+                self.running += 1
+                self._nursery.start_soon(self._drive, cell, run, name=f"{cell.machine.entity_id} {run.definition.name}")
+
+    async def _drive(self, cell: EntityCell, run: RunningOperation) -> None:
+        inside_operation.set(str(cell.machine.entity_id))
+        ended: tuple[Any, Any] | BaseException
+        try:
+            ended = await run.coroutine
+        except Exception as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
+            ended = error
+        self.running -= 1
+        cell.machine.finish(run, ended)
+        cell.operated_at = self._clock.now()
+        self._after(cell)

@@ -1,0 +1,249 @@
+"""A hub's verbs for orchestrations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, get_args
+
+import trio
+
+from ..entities.ids import check_instance_id
+from ..orchestration.definition import Orchestrator
+from ..orchestration.errors import InstanceNotFound, OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
+from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, StartExecution, Suspend, Terminate
+from ..orchestration.registry import check_event_name
+from ..orchestration.status import OrchestrationRecord, RuntimeStatus
+from ..storage import keys, tables
+from .ack import Ack
+from .instance import Instance
+from .intents import IfExists, InstanceIntent, StartIntent, submit
+from .opening import OpenableHub, checked_seconds
+from .records import decode_instance
+from .requests import check_request_id
+from .runtime import Runtime, new_instance_id
+from .status import InstanceDescription, InstanceStatus, describe_instance, output_of, status_of
+
+if TYPE_CHECKING:
+    from ..orchestration.history import HistoryEntry
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class OrchestrationVerbs(OpenableHub):
+    """Start orchestrations, raise events to them, wait for them, look at them."""
+
+    async def start(
+        self,
+        orchestrator: Orchestrator[R, *Ts],
+        *arguments: *Ts,
+        instance_id: str | None = None,
+        if_exists: IfExists = "fail",
+        request_id: str | None = None,
+    ) -> Instance[R]:
+        """Start an orchestration. The start is durable when this returns (O4, D3).
+
+        Cancelling this may or may not have started it; an ``instance_id`` or a ``request_id`` tells.
+
+        Args:
+          orchestrator: the orchestrator, or its name.
+          *arguments: its arguments after the context.
+          instance_id: its id; a random one if left out.
+          if_exists: with an id that exists: ``"fail"``; ``"return"`` the existing instance; or ``"replace_finished"``,
+            which fails only if it is still running.
+          request_id: makes repeating this call safe (D8).
+
+        Raises:
+          InstanceExists: an instance of that id exists, and ``if_exists`` does not allow that.
+          UnknownOrchestrator: it is not defined to this hub.
+          ValueError: the id is not allowed (I3), or ``if_exists`` is none of the above.
+          TypeError: the number of arguments is wrong.
+          NotStorable: an argument cannot be kept exactly.
+          RequestMismatch, LimitReached: see D8.
+          StorageError: storage fails; the start may still take effect (D4).
+          HubClosed: the hub is not open.
+        """
+        runtime = self._open_runtime()
+        if if_exists not in get_args(IfExists):
+            raise ValueError(f"if_exists is one of {', '.join(map(repr, get_args(IfExists)))}, not {if_exists!r}")
+        name, version, encoded = self._registry.orchestration(orchestrator, arguments)
+        chosen = new_instance_id() if instance_id is None else check_instance_id(instance_id)
+        kept = None if request_id is None else check_request_id(request_id)
+        intent = StartIntent(chosen, StartExecution("", name, version, encoded), if_exists, kept, instance_id is None)
+        earlier = await submit(runtime, [intent])
+        return Instance(self, earlier[0] or chosen)
+
+    def instance(self, instance_id: str) -> Instance[Any]:
+        """A handle for an instance, which need not exist.
+
+        Raises:
+          ValueError: the id is not allowed (I3).
+        """
+        return Instance(self, check_instance_id(instance_id))
+
+    async def raise_event(self, instance_id: str, name: str, value: object = None, *, request_id: str | None = None) -> None:
+        """Raise an external event to an orchestration. It is durable when this returns (O9, D3).
+
+        Args:
+          instance_id: the orchestration.
+          name: the event's name, compared without regard to case.
+          value: any value that describes itself (no class instances).
+          request_id: makes repeating this call safe (D8).
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nobody to receive it.
+          ValueError: the id or the name is not allowed.
+          NotStorable: the value cannot be kept exactly.
+          RequestMismatch, LimitReached, StorageError, HubClosed: as for :meth:`start`.
+        """
+        runtime = self._open_runtime()
+        encoded = self._registry.event_value(name, value)
+        kept = None if request_id is None else check_request_id(request_id)
+        message = EventRaised(check_event_name(name), encoded)
+        await submit(runtime, [InstanceIntent(check_instance_id(instance_id), message, kept)])
+
+    async def terminate(self, instance_id: str, reason: str | None = None) -> None:
+        """End an instance at once, with the reason as output; its locks are released in the same commit (O13, L5).
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to end.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        await self._tell(instance_id, Terminate(reason), "terminate")
+
+    async def cancel(self, instance_id: str, reason: str | None = None) -> None:
+        """End an instance gracefully (O13): its current awaits raise Cancelled once, and it may clean up.
+
+        It ends Canceled if that passes through, Completed if the code swallows it. A suspended instance is resumed.
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to end.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        await self._tell(instance_id, Cancel(reason), "cancel")
+
+    async def suspend(self, instance_id: str, reason: str | None = None) -> None:
+        """Let an instance do nothing until it is resumed; messages wait in order (O12). Doing so twice changes nothing.
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to suspend.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        await self._tell(instance_id, Suspend(reason), "suspend")
+
+    async def resume(self, instance_id: str, reason: str | None = None) -> None:
+        """Let a suspended instance go on, with the code as it is now (O3, O12); others are not changed by it.
+
+        Raises:
+          InstanceNotFound, InstanceFinished: there is nothing to resume.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        await self._tell(instance_id, Resume(reason), "resume")
+
+    async def _tell(self, instance_id: str, message: OrchestrationMessage, verb: str) -> None:
+        runtime = self._open_runtime()
+        await submit(runtime, [InstanceIntent(check_instance_id(instance_id), message, None, verb)])
+
+    # --- looking
+
+    async def get_status(self, instance_id: str) -> InstanceStatus:
+        """An instance as of the last commit.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          DamagedRecord: its record is damaged on disk (D9).
+          HubClosed: the hub is not open.
+        """
+        runtime = self._open_runtime()
+        await trio.lowlevel.checkpoint()
+        return status_of(_stored(runtime, check_instance_id(instance_id)), self._registry)
+
+    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
+        """The stored journal of an instance's current execution, in order.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          HubClosed: the hub is not open.
+        """
+        runtime = self._open_runtime()
+        await trio.lowlevel.checkpoint()
+        _stored(runtime, check_instance_id(instance_id))
+        cell = runtime.residence.orchestration(instance_id)
+        return [] if cell is None else runtime.residence.read_history(cell.prefix)[0]
+
+    async def describe_instance(self, instance_id: str) -> InstanceDescription:
+        """What an instance waits for at this moment.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          HubClosed: the hub is not open.
+        """
+        runtime = self._open_runtime()
+        await trio.lowlevel.checkpoint()
+        cell = runtime.residence.orchestration(check_instance_id(instance_id))
+        if cell is None or cell.machine.record is None:
+            raise InstanceNotFound(f"there is no instance {instance_id!r}")
+        if cell.machine.needs_history:
+            runtime.residence.revive(cell, runtime.clock.now())
+        return describe_instance(cell, cell.machine.record)
+
+    async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - for callers without scopes
+        """Wait until an instance has finished, durably, and return its result; see :meth:`Instance.result`.
+
+        Raises:
+          OrchestrationFailed, OrchestrationTerminated, OrchestrationCanceled: how it ended without one.
+          InstanceNotFound: there is no such instance.
+          TimeoutError: the time is over.
+          HubClosed: the hub is not open, or was closed meanwhile.
+        """
+        runtime = self._open_runtime()
+        await trio.lowlevel.checkpoint()
+        record = _durable_record(runtime, check_instance_id(instance_id))
+        if record is None:
+            ack = Ack()
+            waiters = runtime.result_waiters.setdefault(instance_id, [])
+            waiters.append(ack)
+            seconds = checked_seconds(timeout, "timeout")
+            with trio.move_on_after(float("inf") if seconds is None else seconds):
+                record = await ack.wait()
+            if record is None:
+                waiters.remove(ack)
+                raise TimeoutError(f"orchestration {instance_id!r} has not finished within {timeout} s; it goes on")
+        match record.status:
+            case RuntimeStatus.COMPLETED:
+                return output_of(record, self._registry)
+            case RuntimeStatus.TERMINATED:
+                raise OrchestrationTerminated(instance_id, output_of(record, self._registry))
+            case RuntimeStatus.CANCELED:
+                raise OrchestrationCanceled(instance_id)
+            case _:
+                assert record.failure is not None
+                raise OrchestrationFailed(instance_id, record.failure)
+
+
+def _find_stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
+    number = runtime.store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
+    stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
+    record = None if stored is None else decode_instance(stored)
+    return record if isinstance(record, OrchestrationRecord) else None
+
+
+def _stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord:
+    record = _find_stored(runtime, instance_id)
+    if record is None:
+        raise InstanceNotFound(f"there is no instance {instance_id!r}")
+    return record
+
+
+def _durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
+    """The record of an instance that has finished durably; ``None`` while it has not.
+
+    Raises:
+      InstanceNotFound: there is no such instance.
+    """
+    cell = runtime.residence.orchestrations.get(instance_id)
+    if cell is not None and not cell.machine.finished:
+        return None
+    record = _find_stored(runtime, instance_id)
+    if record is None and cell is None:
+        raise InstanceNotFound(f"there is no instance {instance_id!r}")
+    return record if record is not None and record.status.final else None

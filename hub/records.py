@@ -1,0 +1,72 @@
+"""How the hub's records become bytes: MessagePack arrays through msgspec, one encoder and decoder a kind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..entities.failures import FailureDetails
+from ..entities.messages import CallingTask, LockRelease, LockRequest, Operation, Outcome
+from ..entities.record import EntityRecord
+from ..orchestration.history import HistoryEntry
+from ..orchestration.messages import OrchestrationMessage
+from ..orchestration.status import OrchestrationRecord
+
+
+class ActivityRecord(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
+    """An activity that was scheduled and has no result yet.
+
+    Attributes:
+      reply_to: the task that waits for it.
+      name: the activity.
+      arguments: its encoded arguments.
+      attempt: how often it has been started, this time included.
+      timeout: how long it may take, seconds.
+    """
+
+    reply_to: CallingTask
+    name: str
+    arguments: bytes
+    attempt: int
+    timeout: float | None = None
+
+
+class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request"):
+    """What was asked under a request id (D8).
+
+    Attributes:
+      fingerprint: of verb, target and arguments.
+      expires_at: microseconds since 1970; 0 for a start, which lives as long as its instance.
+      target: the instance id of a start, else empty.
+      outcome: the answer of a call, once there.
+    """
+
+    fingerprint: bytes
+    expires_at: int
+    target: str = ""
+    outcome: Outcome | None = None
+
+
+class LetterRecord(msgspec.Struct, frozen=True, array_like=True, tag="letter"):
+    """A dead letter: a signal that failed (E4)."""
+
+    name: str
+    key: str
+    message: Operation
+    failure: FailureDetails
+    at: int
+
+
+InstanceRecord = EntityRecord | OrchestrationRecord
+
+_encoder: Final = msgspec.msgpack.Encoder()
+encode: Final = _encoder.encode
+decode_instance: Final = msgspec.msgpack.Decoder(EntityRecord | OrchestrationRecord).decode
+decode_history: Final = msgspec.msgpack.Decoder(list[HistoryEntry]).decode
+decode_entity_message: Final = msgspec.msgpack.Decoder(Operation | LockRequest | LockRelease).decode
+decode_orchestration_message: Final = msgspec.msgpack.Decoder(OrchestrationMessage).decode
+decode_activity: Final = msgspec.msgpack.Decoder(ActivityRecord).decode
+decode_request: Final = msgspec.msgpack.Decoder(RequestRecord).decode
+decode_letter: Final = msgspec.msgpack.Decoder(LetterRecord).decode
+

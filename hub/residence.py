@@ -1,0 +1,228 @@
+"""Which instances are in memory, and how the others are found (bounded caches, recovery by need).
+
+An instance leaves memory only when the last batch that wrote it is durable, and nothing of it is under way. So whatever
+is not in memory is read from the last commit, and reads never have to look into batches that are under way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import islice
+
+from ..entities.ids import EntityId
+from ..entities.machine import EntityMachine
+from ..entities.record import EntityRecord
+from ..orchestration.history import HistoryEntry
+from ..orchestration.machine import OrchestrationMachine
+from ..orchestration.registry import Registry
+from ..orchestration.status import OrchestrationRecord
+from ..storage import keys, tables
+from ..storage.errors import DamagedRecord
+from ..storage.store import Store, Writes
+from .cells import AnyCell, EntityCell, OrchestrationCell
+from .guard import withdraw
+from .records import InstanceRecord, decode_entity_message, decode_history, decode_instance, decode_orchestration_message
+
+_log = logging.getLogger(__name__)
+_NEXT_NUMBER = b"next_number"
+_PAGE = 1000
+
+
+class Residence:
+    """The instances in memory, by id, and in the order of their last use.
+
+    Attributes:
+      entities, orchestrations: by id.
+      bytes: the estimated size of all of them.
+      evictions: how many left memory since the hub was opened.
+    """
+
+    def __init__(self, store: Store, registry: Registry, cache_bytes: int) -> None:
+        self._store = store
+        self._registry = registry
+        self._cache_bytes = cache_bytes
+        self.entities: dict[EntityId, EntityCell] = {}
+        self.orchestrations: dict[str, OrchestrationCell] = {}
+        self.bytes = 0
+        self.evictions = 0
+        self._order: dict[AnyCell, int] = {}
+        stored = store.get(tables.META, _NEXT_NUMBER)
+        self._next_number = self._stored_number = 1 if stored is None else keys.read_u64(stored)
+
+    # --- finding
+
+    def entity(self, entity_id: EntityId) -> EntityCell:
+        """The entity's cell, read from storage or made afresh if it is not in memory."""
+        cell = self.entities.get(entity_id)
+        if cell is not None:
+            return cell
+        key = keys.entity_key(entity_id.name, entity_id.key)
+        number = self._store.get(tables.DIRECTORY, key)
+        machine = EntityMachine(entity_id, self._registry.entities.get(entity_id.name), self._registry)
+        cell = EntityCell(self._allocate() if number is None else keys.read_u64(number), key, number is not None, machine)
+        if number is not None:
+            record = self._record(cell)
+            if isinstance(record, EntityRecord):
+                cell.restore(record)
+            self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_entity_message(data), sequence))
+        if machine.definition is None:
+            _log.warning("work for %s waits: no entity class named %r is defined to this hub", entity_id, entity_id.name)
+        self.entities[entity_id] = cell
+        self._admit(cell)
+        return cell
+
+    def orchestration(self, instance_id: str) -> OrchestrationCell | None:
+        """The instance's cell, read from storage if it is not in memory; ``None`` if there is no such instance."""
+        cell = self.orchestrations.get(instance_id)
+        if cell is not None:
+            return cell
+        key = keys.orchestration_key(instance_id)
+        number = self._store.get(tables.DIRECTORY, key)
+        if number is None:
+            return None
+        machine = OrchestrationMachine(instance_id, self._registry, withdraw)
+        cell = OrchestrationCell(keys.read_u64(number), key, True, machine)
+        record = self._record(cell)
+        if isinstance(record, OrchestrationRecord):
+            machine.record, machine.now = record, record.updated_at
+        self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_orchestration_message(data), sequence))
+        if not machine.defined and record is not None:
+            _log.warning("orchestration %r waits: no orchestrator named %r is defined to this hub", instance_id, machine.record and machine.record.name)
+        self.orchestrations[instance_id] = cell
+        self._admit(cell)
+        return cell
+
+    def new_orchestration(self, instance_id: str) -> OrchestrationCell:
+        """A cell for an instance that does not exist."""
+        machine = OrchestrationMachine(instance_id, self._registry, withdraw)
+        cell = OrchestrationCell(self._allocate(), keys.orchestration_key(instance_id), False, machine)
+        self.orchestrations[instance_id] = cell
+        self._admit(cell)
+        return cell
+
+    def by_number(self, prefix: bytes) -> AnyCell | None:
+        """The cell of a number that storage has; ``None`` if its record cannot be found or read."""
+        try:
+            data = self._store.get(tables.INSTANCES, prefix)
+        except DamagedRecord as error:
+            _log.error("%s; its messages stay where they are", error)
+            return None
+        if data is None:
+            return None
+        record = decode_instance(data)
+        if isinstance(record, EntityRecord):
+            return self.entity(EntityId(record.name, record.key))
+        return self.orchestration(record.instance_id)
+
+    def revive(self, cell: OrchestrationCell, now: int) -> None:
+        """Read the journal of an instance and replay it; a damaged journal parks the instance."""
+        try:
+            history = self.history(cell)
+        except DamagedRecord as error:
+            cell.damaged = True
+            _log.error("the journal of orchestration %r is damaged, the instance is set aside: %s", cell.machine.instance_id, error)
+            return
+        cell.machine.revive(history, now)
+
+    def history(self, cell: OrchestrationCell) -> list[HistoryEntry]:
+        """The stored journal of an instance's execution; notes its length in the cell."""
+        history, cell.chunk, cell.journal_bytes = self.read_history(cell.prefix)
+        return history
+
+    def read_history(self, prefix: bytes) -> tuple[list[HistoryEntry], int, int]:
+        """A stored journal, the number of the chunk after its last, and its size in bytes."""
+        history: list[HistoryEntry] = []
+        start, stop = prefix, keys.prefix_end(prefix)
+        chunks = size = 0
+        while page := self._store.scan(tables.HISTORY, start, stop, _PAGE):
+            for key, chunk in page:
+                history.extend(decode_history(chunk))
+                chunks = keys.read_u32(key, 8) + 1
+                size += len(chunk)
+            if len(page) < _PAGE:
+                break
+            start = page[-1][0] + b"\0"
+        return history, chunks, size
+
+    def journal_keys(self, cell: OrchestrationCell) -> list[bytes]:
+        """The keys of the stored journal chunks of an instance that is not among the dirty ones."""
+        found: list[bytes] = []
+        start, stop = cell.prefix, keys.prefix_end(cell.prefix)
+        while page := self._store.keys(tables.HISTORY, start, stop, _PAGE):
+            found.extend(page)
+            start = page[-1] + b"\0"
+        return found
+
+    def _record(self, cell: AnyCell) -> InstanceRecord | None:
+        try:
+            data = self._store.get(tables.INSTANCES, cell.prefix)
+        except DamagedRecord as error:
+            cell.damaged = True
+            _log.error("the record of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
+            return None
+        return None if data is None else decode_instance(data)
+
+    def _restore_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
+        start, stop = cell.prefix, keys.prefix_end(cell.prefix)
+        while page := self._store.scan(tables.INBOX, start, stop, _PAGE):
+            for key, data in page:
+                accept(keys.read_u64(key, 8), data)
+            if len(page) < _PAGE:
+                break
+            start = page[-1][0] + b"\0"
+
+    def _allocate(self) -> int:
+        number = self._next_number
+        self._next_number += 1
+        return number
+
+    # --- keeping and dropping
+
+    def _admit(self, cell: AnyCell) -> None:
+        weight = cell.weight
+        self._order[cell] = weight
+        self.bytes += weight
+
+    def used(self, cell: AnyCell) -> None:
+        """Note that a cell was used: it moves to the end of those that may be dropped."""
+        self._order[cell] = self._order.pop(cell)
+
+    def flushed(self, cell: AnyCell) -> None:
+        """Weigh a cell again after it was written."""
+        weight = cell.weight
+        self.bytes += weight - self._order[cell]
+        self._order[cell] = weight
+
+    def flush_numbers(self, writes: Writes) -> None:
+        """Write how far instance numbers are given out, if that changed."""
+        if self._next_number != self._stored_number:
+            self._stored_number = self._next_number
+            writes[tables.META][_NEXT_NUMBER] = keys.u64(self._next_number)
+
+    def evict(self, committed: int, attempts: int) -> None:
+        """Drop what is idle longest until the rest fits, looking at no more than ``attempts`` cells."""
+        if self.bytes <= self._cache_bytes:
+            return
+        for cell in list(islice(self._order, attempts)):
+            if cell.dirty or cell.queued or cell.batch > committed or not cell.evictable:
+                self.used(cell)
+                continue
+            self.drop(cell)
+            if self.bytes <= self._cache_bytes:
+                return
+
+    def drop(self, cell: AnyCell) -> None:
+        """Drop a cell from memory."""
+        self.bytes -= self._order.pop(cell)
+        self.evictions += 1
+        if isinstance(cell, OrchestrationCell):
+            del self.orchestrations[cell.machine.instance_id]
+        else:
+            del self.entities[cell.machine.entity_id]
+        cell.evict()
+
+    def drop_all(self) -> None:
+        """Drop everything, whatever state it is in; the hub is closing."""
+        for cell in list(self._order):
+            self.drop(cell)

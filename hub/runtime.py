@@ -1,0 +1,214 @@
+"""The parts of a running hub, put together: what lies behind the verbs of :class:`TaskHub`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable
+
+import trio
+
+from ..entities.messages import Outcome
+from ..orchestration.registry import Registry
+from ..storage import tables
+from ..storage.errors import ForkedHub, StorageError
+from ..storage.store import Store
+from . import limits
+from .ack import Ack
+from .activities import ActivityRunner
+from .batch import OpenBatch
+from .cells import EntityCell
+from .clock import HubClock
+from .committer import Committer
+from .engine import Engine
+from .errors import HubClosed
+from .operations import OperationRunner
+from .records import ActivityRecord
+from .recovery import Recovery
+from .requests import Requests
+from .residence import Residence
+from .scheduler import Scheduler
+from .timers import Timers
+
+_log = logging.getLogger(__name__)
+
+
+def new_instance_id() -> str:
+    """A random instance or execution id: a UUID in hex (I3)."""
+    return uuid.uuid4().hex
+
+
+class Runtime:
+    """One opened hub.
+
+    Attributes:
+      store: its storage, owned by it.
+      registry: its definitions.
+      clock: its clock.
+      residence, engine, committer, requests, timers, scheduler, activities, operations: its parts.
+      result_waiters: clients that wait for an instance to finish, by instance id.
+      crash: what stopped the hub, if anything did.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        epoch: int,
+        registry: Registry,
+        nursery: trio.Nursery,
+        *,
+        clock: HubClock,
+        cache_bytes: int,
+        threads_max: int,
+        request_ttl: float,
+        request_limit: int,
+        stop_on_storage_error: bool,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.clock = clock
+        self.residence = Residence(store, registry, cache_bytes)
+        self.committer = Committer(store, epoch, self.residence, self._durable)
+        self.requests = Requests(store, clock.now, request_ttl, request_limit)
+        self.timers = Timers(store)
+        self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id)
+        self.activities = ActivityRunner(registry, nursery, threads_max, self._activity_ended)
+        self.operations = OperationRunner(nursery, clock, self._operation_ended)
+        self.scheduler = Scheduler(
+            self.engine,
+            self.committer,
+            Recovery(store, self.engine),
+            stop_on_storage_error=stop_on_storage_error,
+            busy_elsewhere=lambda: bool(self.activities.running or self.operations.running),
+            tell_waiting=self._tell_waiting,
+        )
+        self.result_waiters: dict[str, list[Ack]] = {}
+        self.crash: BaseException | None = None
+        self._nursery = nursery
+        self._pid = os.getpid()
+        self._open = True
+
+    async def run(self) -> None:
+        """Drive the hub until its nursery is cancelled; what goes wrong is kept in ``crash`` and cancels the nursery."""
+        try:
+            await self.scheduler.run()
+        except Exception as error:  # noqa: BLE001 - handed to the hub's own exit
+            _log.critical("the hub has stopped: %s", error)
+            crash = self.crash = error
+            self._fail_everyone(lambda: crash)
+            self._nursery.cancel_scope.cancel()
+
+    # --- for the verbs
+
+    async def admit(self) -> None:
+        """Check that the hub takes new work, and wait while it has too much.
+
+        Raises:
+          HubClosed, ForkedHub: it does not.
+          StorageError: storage fails at present (D4).
+        """
+        self.check()
+        if self.engine.backlog >= limits.BACKLOG_MAX:
+            await self.scheduler.admit()
+            self.check()
+        failure = self.committer.failure
+        if failure is not None:
+            raise StorageError(f"storage fails at present, and no new work is taken until it works again: {failure}") from failure
+
+    def check(self) -> None:
+        """Refuse a hub that is not open, or belongs to another process.
+
+        Raises:
+          HubClosed: it is closed.
+          ForkedHub: this process is a fork of the owner.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedHub("this process was forked from the one that opened the hub; open a hub of your own in it")
+        if self.crash is not None:
+            raise HubClosed(f"the hub has stopped: {self.crash}") from self.crash
+        if not self._open:
+            raise HubClosed("the hub is closed")
+
+    async def durable(self) -> None:
+        """Wait until the open batch is durable: what was put into it has happened (D3)."""
+        ack = Ack()
+        self.engine.batch.acks.append((ack, None))
+        self.scheduler.wake()
+        await ack.wait()
+
+    # --- what follows from commits, activities and operations
+
+    def _durable(self, batch: OpenBatch) -> None:
+        for ack, value in batch.acks:
+            ack.succeed(value)
+        for record in batch.finished:
+            for ack in self.result_waiters.pop(record.instance_id, ()):
+                ack.succeed(record)
+        self.requests.committed(batch)
+        self.timers.committed(batch)
+        if not self._open:
+            return
+        if batch.cancelled:
+            self.activities.cancel(batch.cancelled)
+        if batch.activities:
+            self.activities.start(batch.activities)
+        if batch.operations:
+            self.operations.begin(batch.operations)
+        self.residence.evict(batch.number, 2 * len(batch.cells) + 64)
+
+    def _activity_ended(self, key: bytes, record: ActivityRecord, outcome: Outcome | None) -> None:
+        """Take over an outcome; ``None`` from an activity that was cancelled, whose row is gone already."""
+        if outcome is not None:
+            self.engine.batch.writes[tables.ACTIVITIES][key] = None
+            self.engine.task_result(record.reply_to, outcome)
+        self.scheduler.wake()
+
+    def _operation_ended(self, cell: EntityCell) -> None:
+        self.engine.after_operation(cell)
+        self.scheduler.wake()
+
+    def _tell_waiting(self, error: StorageError) -> None:
+        """A commit has failed: nobody is acknowledged, everybody who waits is told (D4)."""
+        for batch in (self.committer.under_way, self.engine.batch):
+            if batch is not None:
+                acks, batch.acks = batch.acks, []
+                for ack, _ in acks:
+                    ack.fail(_copy_of(error))
+        calls, self.engine.calls = self.engine.calls, {}
+        for ack in calls.values():
+            ack.fail(_copy_of(error))
+        self.requests.fail_all(lambda: _copy_of(error))
+
+    def _fail_everyone(self, error: Callable[[], BaseException]) -> None:
+        for batch in (self.committer.under_way, self.engine.batch):
+            if batch is not None:
+                for ack, _ in batch.acks:
+                    ack.fail(error())
+        for acks in ([*self.engine.calls.values()], *self.result_waiters.values()):
+            for ack in acks:
+                ack.fail(error())
+        self.requests.fail_all(error)
+        self.scheduler.fail_all(error())
+
+    # --- the end
+
+    def close(self) -> None:
+        """Write what is left, free everything, and close the store (D7). The nursery has ended."""
+        if not self._open:
+            return
+        self._open = False
+        if os.getpid() != self._pid:
+            return
+        if self.crash is None:
+            self.committer.finish()
+        self._fail_everyone(lambda: HubClosed("the hub was closed while this call waited for it"))
+        self.residence.drop_all()
+        self.store.close()
+
+
+def _copy_of(error: StorageError) -> StorageError:
+    """A fresh exception for each waiting caller, so that their tracebacks do not mix."""
+    copy = type(error)(*error.args)
+    copy.__cause__ = error
+    return copy

@@ -1,0 +1,138 @@
+"""The loop that drives a hub: turns, batches, and the waiting in between.
+
+One Trio task does it all. In each round it runs turns for a fraction of a millisecond, looks after the batch under way,
+seals the open one when that is due, and lets other tasks run. While a commit is under way it does not park, but goes
+round with short real sleeps (:meth:`Committer.settle`), which is what lets the writer thread work at all; when nothing
+is to be done it parks until it is woken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from . import limits
+from .ack import Ack
+
+if TYPE_CHECKING:
+    from ..storage.errors import StorageError
+    from .committer import Committer
+    from .engine import Engine
+    from .recovery import Recovery
+
+
+class Scheduler:
+    """Drives turns and commits.
+
+    Attributes:
+      paused: no turns are run; clients are still accepted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        committer: Committer,
+        recovery: Recovery,
+        *,
+        stop_on_storage_error: bool,
+        busy_elsewhere: Callable[[], bool],
+        tell_waiting: Callable[[StorageError], None],
+    ) -> None:
+        self._engine = engine
+        self._committer = committer
+        self._recovery = recovery
+        self._stop_on_storage_error = stop_on_storage_error
+        self._parked = trio.Event()
+        self._gate: list[Ack] = []
+        self._idle: list[Ack] = []
+        self.paused = False
+        self._busy_elsewhere = busy_elsewhere
+        self._tell_waiting = tell_waiting
+
+    def wake(self) -> None:
+        """Something was put into the engine from outside of the loop."""
+        self._parked.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Drive the hub until cancelled.
+
+        Raises:
+          StorageInDoubt: the outcome of a commit cannot be known (D10).
+          StorageError: a commit failed, and the hub is to stop at that.
+        """
+        engine, committer = self._engine, self._committer
+        while True:
+            failing = committer.failure is not None
+            engine.fire_timers(committer.under_way)
+            if engine.ready and not self.paused and not failing:
+                engine.run(limits.SLICE_SECONDS)
+            working = bool(engine.ready) and not self.paused
+            if committer.under_way is not None:
+                await self._attend_commit(working)
+            if committer.due(working and not failing):
+                engine.batch = committer.seal()
+                # A store that commits inline, or a very fast one, has settled already: do not lose a round.
+                committer.settle(0.0)
+            if self._gate and engine.backlog < limits.BACKLOG_MAX:
+                self._open_gate()
+            if len(engine.ready) < limits.RECOVERY_PAGE and not self._recovery.done:
+                self._recovery.take_up_more()
+            elif not working and committer.idle:
+                await self._park()
+                continue
+            await trio.lowlevel.checkpoint()
+
+    async def _attend_commit(self, working: bool) -> None:
+        committer = self._committer
+        wait = committer.retry_wait()
+        if wait:
+            with trio.move_on_after(wait):
+                await trio.sleep_forever()
+        before = committer.failure
+        committer.settle(limits.YIELD_SECONDS if working else limits.IDLE_YIELD_SECONDS)
+        failure = committer.failure
+        if failure is not None and failure is not before:
+            self._tell_waiting(failure)
+            if self._stop_on_storage_error:
+                raise failure
+
+    async def _park(self) -> None:
+        if self._idle and not self._engine.ready and not self._busy_elsewhere():
+            idle, self._idle = self._idle, []
+            for ack in idle:
+                ack.succeed(None)
+        # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
+        left = self._engine.timers.seconds_left(self._engine.clock.now())
+        with trio.move_on_after(left if left == float("inf") else min(left, limits.PARK_SECONDS_MAX)):
+            await self._parked.wait()
+        self._parked = trio.Event()
+
+    def _open_gate(self) -> None:
+        gate, self._gate = self._gate, []
+        for ack in gate:
+            ack.succeed(None)
+
+    # --- for clients
+
+    async def admit(self) -> None:
+        """Wait while more work is ready than the hub takes on (back-pressure)."""
+        while self._engine.backlog >= limits.BACKLOG_MAX:
+            ack = Ack()
+            self._gate.append(ack)
+            await ack.wait()
+
+    async def wait_idle(self) -> None:
+        """Wait until no work is ready or running and everything is durable."""
+        ack = Ack()
+        self._idle.append(ack)
+        self.wake()
+        await ack.wait()
+
+    def fail_all(self, error: BaseException) -> None:
+        """Tell whoever waits at the gate, or for idleness, that the hub has stopped."""
+        for ack in (*self._gate, *self._idle):
+            ack.fail(error)
+        self._gate, self._idle = [], []

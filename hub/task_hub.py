@@ -1,0 +1,105 @@
+"""The task hub: what a program opens, and its own client.
+
+A verb checks everything first (names, arguments, the state of its target), then puts its message into the engine in one
+go, without an ``await`` in between, and then waits until the batch that holds it is durable. So a verb that refused has
+done nothing, and one that returned has happened (D3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from . import limits
+from .client_batch import ClientBatch
+from .clock import wall_clock
+from .entity_verbs import EntityVerbs
+from .opening import HubOptions
+from .orchestration_verbs import OrchestrationVerbs
+from .statistics import HubStatistics, statistics_of
+
+if TYPE_CHECKING:
+    import cattrs
+
+    from ..storage.store import Store
+
+
+class TaskHub(EntityVerbs, OrchestrationVerbs):
+    """A task hub: entities and orchestrations on one store, driven by one Trio task.
+
+    An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.
+
+    Args:
+      name: 3 to 45 letters and digits, compared without regard to case (I4).
+      definitions: entity classes, orchestrators, activities, and modules that hold them.
+      storage: a folder, in which the hub has a sub-folder of its own; or a store.
+      paused: run no turns until :meth:`unpause`.
+      cache_bytes: instances kept in memory, by estimated size.
+      threads_max: plain activities that run at a time, each in a worker thread.
+      request_ttl: how long request ids are kept, seconds (D8).
+      request_limit: how many request ids are kept at most (D8).
+      on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
+      clock: gives the time in microseconds since 1970; the system's by default.
+      converter: a cattrs converter with hooks of your own for values.
+
+    Raises:
+      ValueError, TypeError: a name or setting is not allowed.
+      DefinitionError: something is no definition, or an unusable one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        definitions: Iterable[object],
+        storage: str | Path | Store,
+        *,
+        paused: bool = False,
+        cache_bytes: int = limits.CACHE_BYTES,
+        threads_max: int = limits.THREADS_MAX,
+        request_ttl: float = limits.REQUEST_TTL_SECONDS,
+        request_limit: int = limits.REQUESTS_MAX,
+        on_storage_error: Literal["retry", "stop"] = "retry",
+        clock: Callable[[], int] = wall_clock,
+        converter: cattrs.Converter | None = None,
+    ) -> None:
+        options = HubOptions(paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter)
+        super().__init__(name, definitions, storage, options)
+
+    def __repr__(self) -> str:
+        return f"<TaskHub {self.name!r}>"
+
+    def batch(self) -> ClientBatch:
+        """Collect signals, starts and events, accepted all or none when the block is left, with one acknowledgement.
+
+        Raises:
+          HubClosed: the hub is not open.
+        """
+        return ClientBatch(self._open_runtime())
+
+    def pause(self) -> None:
+        """Run no more turns; clients are still accepted, and what they send waits."""
+        self._set_paused(True)
+
+    def unpause(self) -> None:
+        """Run turns again."""
+        self._set_paused(False)
+
+    def statistics(self) -> HubStatistics:
+        """Figures of the hub now.
+
+        Raises:
+          HubClosed: the hub is not open.
+        """
+        return statistics_of(self._open_runtime())
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is ready or running, and everything is durable. Waiting instances do not count."""
+        await self._open_runtime().scheduler.wait_idle()
+
+    async def run_forever(self) -> None:
+        """Wait until cancelled; for programs whose hub is all that they do."""
+        self._open_runtime()
+        await trio.sleep_forever()
