@@ -6,6 +6,7 @@ from .activities import ActivityContext, activity_context
 from .client_batch import ClientBatch
 from .errors import HubClosed, LimitReached, RequestMismatch
 from .instance import Instance
+from .queries import EntityInfo, Page
 from .statistics import HubStatistics
 from .status import EntityDescription, InstanceDescription, InstanceStatus
 from .task_hub import TaskHub
@@ -14,12 +15,14 @@ __all__ = [
     "ActivityContext",
     "ClientBatch",
     "EntityDescription",
+    "EntityInfo",
     "HubClosed",
     "HubStatistics",
     "Instance",
     "InstanceDescription",
     "InstanceStatus",
     "LimitReached",
+    "Page",
     "RequestMismatch",
     "TaskHub",
     "activity_context",

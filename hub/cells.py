@@ -64,10 +64,6 @@ class Cell(ABC):
     def evictable(self) -> bool:
         """Whether it can leave memory, its last batch being durable."""
 
-    @abstractmethod
-    def evict(self) -> None:
-        """Free what the machine holds."""
-
     def _flush_mailbox(self, mailbox: Mailbox[Any], writes: Writes) -> None:
         fresh, consumed = mailbox.seal()
         if fresh or consumed:
@@ -150,9 +146,6 @@ class EntityCell(Cell):
         """Not while an async operation runs, or is about to."""
         return self.machine.running is None and not self.machine.waiting_operation and not self.machine.ready
 
-    def evict(self) -> None:
-        """Nothing to free beyond the object itself."""
-
 
 class OrchestrationCell(Cell):
     """An orchestration in memory.
@@ -161,9 +154,10 @@ class OrchestrationCell(Cell):
       machine: its machine.
       chunk: the number that the next chunk of its journal gets.
       journal_bytes: the size of the chunks that were written or read.
+      purged: the instance is gone; the cell stays until that is durable, so that it is not read back meanwhile.
     """
 
-    __slots__ = ("chunk", "journal_bytes", "machine")
+    __slots__ = ("chunk", "journal_bytes", "machine", "purged")
 
     machine: OrchestrationMachine
 
@@ -172,11 +166,17 @@ class OrchestrationCell(Cell):
         self.machine = machine
         self.chunk = 0
         self.journal_bytes = 0
+        self.purged = False
 
     def flush(self, writes: Writes) -> None:
-        """Write the new part of the journal, and the record if it changed."""
+        """Write the new part of the journal, and the record if it changed; or delete everything."""
         machine = self.machine
         self._flush_mailbox(machine.mailbox, writes)
+        if self.purged:
+            machine.journal.clear()
+            writes[tables.INSTANCES][self.prefix] = None
+            writes[tables.DIRECTORY][self.directory_key] = None
+            return
         if machine.journal:
             chunk = encode(machine.journal)
             machine.journal.clear()
@@ -201,10 +201,6 @@ class OrchestrationCell(Cell):
     def evictable(self) -> bool:
         """Not while a message of it is ready."""
         return not self.machine.ready
-
-    def evict(self) -> None:
-        """Drop the code; it is replayed when it is needed again."""
-        self.machine.evict()
 
 
 AnyCell: TypeAlias = EntityCell | OrchestrationCell

@@ -48,6 +48,7 @@ from ..orchestration.messages import (
     StartExecution,
     TaskResult,
     TellChild,
+    Terminate,
 )
 from ..orchestration.retry import step_and_attempt
 from ..storage import keys, tables
@@ -146,7 +147,7 @@ class Engine:
 
     def _delete_journal(self, cell: OrchestrationCell) -> None:
         history = self.batch.writes[tables.HISTORY]
-        for key in self.residence.journal_keys(cell):
+        for key in self.residence.keys_of(cell, tables.HISTORY):
             history[key] = None
         for chunk in range(cell.chunk):  # those of batches under way, which cannot be read yet
             history[cell.prefix + keys.u32(chunk)] = None
@@ -174,6 +175,27 @@ class Engine:
             self.ready.append(cell)
         cell.load += 1
         self.backlog += 1
+
+    def terminate_now(self, cell: OrchestrationCell, reason: str) -> None:
+        """End an instance within the open batch, its children too (O4, O16)."""
+        machine = cell.machine
+        if machine.needs_history:
+            self.residence.revive(cell, self.clock.now())
+        machine.accept(Terminate(reason))
+        with no_trio():
+            machine.advance(self.clock.now(), 1)
+        self.after_step(cell)
+
+    def purge(self, cell: OrchestrationCell) -> None:
+        """Delete an instance, with everything that belongs to it (O16); it is terminated first if it is running."""
+        if not cell.machine.finished:
+            self.terminate_now(cell, "purged")
+        self._forget(cell)
+        for table in (tables.INBOX, tables.ACTIVITIES):
+            for key in self.residence.keys_of(cell, table):
+                self.batch.writes[table][key] = None
+        cell.purged = True
+        self.touch(cell)
 
     # --- turns
 
@@ -204,8 +226,8 @@ class Engine:
                 return
         machine.advance(now, limits.TURN_MESSAGES_MAX)
 
-    def after_operation(self, cell: EntityCell) -> None:
-        """Carry out what an async operation decided when it ended; the entity keeps its place if it is queued."""
+    def after_step(self, cell: AnyCell) -> None:
+        """Carry out what a step outside of the queue decided; the instance keeps its place if it is queued."""
         if cell.queued:
             self._carry_out(cell)
         else:

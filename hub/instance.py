@@ -87,6 +87,24 @@ class Instance(Generic[R_co]):
         """
         await self._hub.resume(self.id, reason)
 
+    async def restart(self, *, new_id: bool = True) -> Instance[R_co]:
+        """Start it again with the same input, under a new id or its own (O16).
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          InstanceExists: it is still running, and its own id is asked for.
+        """
+        return await self._hub.restart(self.id, new_id=new_id)
+
+    async def purge(self, *, force: bool = False) -> None:
+        """Remove it with everything that belongs to it (O16); a running one only with ``force``.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          ValueError: it is still running.
+        """
+        await self._hub.purge_instance(self.id, force=force)
+
     async def history(self) -> list[HistoryEntry]:
         """The stored journal of the current execution, in order.
 

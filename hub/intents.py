@@ -20,7 +20,7 @@ from .cells import OrchestrationCell
 from .requests import fingerprint
 from .runtime import Runtime
 
-IfExists = Literal["fail", "return", "replace_finished"]
+IfExists = Literal["fail", "return", "replace_finished", "replace"]
 
 
 class Intent(Protocol):
@@ -99,16 +99,19 @@ class StartIntent:
             return True
         if self.if_exists == "return":
             return False
-        if self.if_exists == "replace_finished" and cell.machine.finished:
+        if self.if_exists == "replace" or (self.if_exists == "replace_finished" and cell.machine.finished):
             return True
         raise InstanceExists(
             f"an instance {self.instance_id!r} exists already"
             + (" and is still running" if not cell.machine.finished else "")
-            + "; choose another id, or say what is to happen with if_exists='return' or 'replace_finished'"
+            + "; choose another id, or say what is to happen with if_exists='return', 'replace_finished' or 'replace'"
         )
 
     def accept(self, runtime: Runtime) -> None:
-        """Create the instance."""
+        """Create the instance; a running one of that id is terminated in the same batch."""
+        existing = runtime.residence.orchestration(self.instance_id)
+        if existing is not None and not existing.machine.finished:
+            runtime.engine.terminate_now(existing, "replaced by a new start")
         runtime.engine.create(self.instance_id, self.start, self.request_id)
         if self.request_id is not None:
             runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch, self.instance_id)

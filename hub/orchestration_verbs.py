@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, get_args
 
 import trio
@@ -11,15 +12,15 @@ from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import InstanceNotFound, OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
 from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, StartExecution, Suspend, Terminate
 from ..orchestration.registry import check_event_name
-from ..orchestration.status import OrchestrationRecord, RuntimeStatus
-from ..storage import keys, tables
+from ..orchestration.status import RuntimeStatus
 from .ack import Ack
 from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, submit
-from .opening import OpenableHub, checked_seconds
-from .records import decode_instance
+from .lookups import durable_record, stored_record
+from .opening import checked_seconds
+from .query_verbs import QueryVerbs
 from .requests import check_request_id
-from .runtime import Runtime, new_instance_id
+from .runtime import new_instance_id
 from .status import InstanceDescription, InstanceStatus, describe_instance, output_of, status_of
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
+TAGS_MAX = 50
+TAG_LENGTH_MAX = 500
 
-class OrchestrationVerbs(OpenableHub):
+
+class OrchestrationVerbs(QueryVerbs):
     """Start orchestrations, raise events to them, wait for them, look at them."""
 
     async def start(
@@ -38,6 +42,7 @@ class OrchestrationVerbs(OpenableHub):
         *arguments: *Ts,
         instance_id: str | None = None,
         if_exists: IfExists = "fail",
+        tags: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> Instance[R]:
         """Start an orchestration. The start is durable when this returns (O4, D3).
@@ -48,14 +53,15 @@ class OrchestrationVerbs(OpenableHub):
           orchestrator: the orchestrator, or its name.
           *arguments: its arguments after the context.
           instance_id: its id; a random one if left out.
-          if_exists: with an id that exists: ``"fail"``; ``"return"`` the existing instance; or ``"replace_finished"``,
-            which fails only if it is still running.
+          if_exists: with an id that exists: ``"fail"``; ``"return"`` the existing instance; ``"replace_finished"``, which
+            fails only if it is still running; or ``"replace"``, which terminates it then, and drops its unread events.
+          tags: short texts to find it by; see :meth:`query_instances`.
           request_id: makes repeating this call safe (D8).
 
         Raises:
           InstanceExists: an instance of that id exists, and ``if_exists`` does not allow that.
           UnknownOrchestrator: it is not defined to this hub.
-          ValueError: the id is not allowed (I3), or ``if_exists`` is none of the above.
+          ValueError: the id or a tag is not allowed (I3), or ``if_exists`` is none of the above.
           TypeError: the number of arguments is wrong.
           NotStorable: an argument cannot be kept exactly.
           RequestMismatch, LimitReached: see D8.
@@ -68,7 +74,8 @@ class OrchestrationVerbs(OpenableHub):
         name, version, encoded = self._registry.orchestration(orchestrator, arguments)
         chosen = new_instance_id() if instance_id is None else check_instance_id(instance_id)
         kept = None if request_id is None else check_request_id(request_id)
-        intent = StartIntent(chosen, StartExecution("", name, version, encoded), if_exists, kept, instance_id is None)
+        start = StartExecution("", name, version, encoded, None, _checked_tags(tags))
+        intent = StartIntent(chosen, start, if_exists, kept, instance_id is None)
         earlier = await submit(runtime, [intent])
         return Instance(self, earlier[0] or chosen)
 
@@ -143,6 +150,28 @@ class OrchestrationVerbs(OpenableHub):
         runtime = self._open_runtime()
         await submit(runtime, [InstanceIntent(check_instance_id(instance_id), message, None, verb)])
 
+    # --- again
+
+    async def restart(self, instance_id: str, *, new_id: bool = True, if_exists: IfExists = "replace_finished") -> Instance[Any]:
+        """Start an instance again with the same input (O16).
+
+        Args:
+          instance_id: the instance.
+          new_id: under a random id; else under the same one, in place of the old execution.
+          if_exists: what is allowed with the same id; by default it must have finished.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          InstanceExists: it is still running, and ``if_exists`` does not allow that.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        runtime = self._open_runtime()
+        record = stored_record(runtime, check_instance_id(instance_id))
+        chosen = new_instance_id() if new_id else instance_id
+        start = StartExecution("", record.name, record.version, record.arguments, None, record.tags)
+        await submit(runtime, [StartIntent(chosen, start, if_exists)])
+        return Instance(self, chosen)
+
     # --- looking
 
     async def get_status(self, instance_id: str) -> InstanceStatus:
@@ -155,7 +184,7 @@ class OrchestrationVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         await trio.lowlevel.checkpoint()
-        return status_of(_stored(runtime, check_instance_id(instance_id)), self._registry)
+        return status_of(stored_record(runtime, check_instance_id(instance_id)), self._registry)
 
     async def get_history(self, instance_id: str) -> list[HistoryEntry]:
         """The stored journal of an instance's current execution, in order.
@@ -166,7 +195,7 @@ class OrchestrationVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         await trio.lowlevel.checkpoint()
-        _stored(runtime, check_instance_id(instance_id))
+        stored_record(runtime, check_instance_id(instance_id))
         cell = runtime.residence.orchestration(instance_id)
         return [] if cell is None else runtime.residence.read_history(cell.prefix)[0]
 
@@ -197,7 +226,7 @@ class OrchestrationVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         await trio.lowlevel.checkpoint()
-        record = _durable_record(runtime, check_instance_id(instance_id))
+        record = durable_record(runtime, check_instance_id(instance_id))
         if record is None:
             ack = Ack()
             waiters = runtime.result_waiters.setdefault(instance_id, [])
@@ -220,30 +249,13 @@ class OrchestrationVerbs(OpenableHub):
                 raise OrchestrationFailed(instance_id, record.failure)
 
 
-def _find_stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
-    number = runtime.store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
-    stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
-    record = None if stored is None else decode_instance(stored)
-    return record if isinstance(record, OrchestrationRecord) else None
-
-
-def _stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord:
-    record = _find_stored(runtime, instance_id)
-    if record is None:
-        raise InstanceNotFound(f"there is no instance {instance_id!r}")
-    return record
-
-
-def _durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
-    """The record of an instance that has finished durably; ``None`` while it has not.
-
-    Raises:
-      InstanceNotFound: there is no such instance.
-    """
-    cell = runtime.residence.orchestrations.get(instance_id)
-    if cell is not None and not cell.machine.finished:
-        return None
-    record = _find_stored(runtime, instance_id)
-    if record is None and cell is None:
-        raise InstanceNotFound(f"there is no instance {instance_id!r}")
-    return record if record is not None and record.status.final else None
+def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    checked = dict(tags or {})
+    for key, value in checked.items():
+        if not isinstance(key, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"a tag is a str with a str, not {key!r}: {value!r}")
+        if len(key) + len(value) > TAG_LENGTH_MAX or not (key + value).isprintable():
+            raise ValueError(f"a tag has at most {TAG_LENGTH_MAX} printable characters in all: {ascii(key)[:60]}")
+    if len(checked) > TAGS_MAX:
+        raise ValueError(f"an instance has at most {TAGS_MAX} tags, not {len(checked)}")
+    return checked

@@ -21,7 +21,7 @@ from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from ..storage.store import Store, Writes
 from .cells import AnyCell, EntityCell, OrchestrationCell
-from .guard import withdraw
+from .guard import no_trio, withdraw
 from .records import InstanceRecord, decode_entity_message, decode_history, decode_instance, decode_orchestration_message
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Residence:
         """The instance's cell, read from storage if it is not in memory; ``None`` if there is no such instance."""
         cell = self.orchestrations.get(instance_id)
         if cell is not None:
-            return cell
+            return None if cell.purged else cell
         key = keys.orchestration_key(instance_id)
         number = self._store.get(tables.DIRECTORY, key)
         if number is None:
@@ -123,7 +123,8 @@ class Residence:
             cell.damaged = True
             _log.error("the journal of orchestration %r is damaged, the instance is set aside: %s", cell.machine.instance_id, error)
             return
-        cell.machine.revive(history, now)
+        with no_trio():
+            cell.machine.revive(history, now)
 
     def history(self, cell: OrchestrationCell) -> list[HistoryEntry]:
         """The stored journal of an instance's execution; notes its length in the cell."""
@@ -145,11 +146,11 @@ class Residence:
             start = page[-1][0] + b"\0"
         return history, chunks, size
 
-    def journal_keys(self, cell: OrchestrationCell) -> list[bytes]:
-        """The keys of the stored journal chunks of an instance that is not among the dirty ones."""
+    def keys_of(self, cell: OrchestrationCell, table: str) -> list[bytes]:
+        """The stored keys of an instance in a table."""
         found: list[bytes] = []
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)
-        while page := self._store.keys(tables.HISTORY, start, stop, _PAGE):
+        while page := self._store.keys(table, start, stop, _PAGE):
             found.extend(page)
             start = page[-1] + b"\0"
         return found
@@ -217,10 +218,12 @@ class Residence:
         self.bytes -= self._order.pop(cell)
         self.evictions += 1
         if isinstance(cell, OrchestrationCell):
-            del self.orchestrations[cell.machine.instance_id]
+            if self.orchestrations.get(cell.machine.instance_id) is cell:  # not so if it was purged and started again
+                del self.orchestrations[cell.machine.instance_id]
+            with no_trio():
+                cell.machine.evict()
         else:
             del self.entities[cell.machine.entity_id]
-        cell.evict()
 
     def drop_all(self) -> None:
         """Drop everything, whatever state it is in; the hub is closing."""

@@ -165,7 +165,7 @@ class Runtime:
         self.scheduler.wake()
 
     def _operation_ended(self, cell: EntityCell) -> None:
-        self.engine.after_operation(cell)
+        self.engine.after_step(cell)
         self.scheduler.wake()
 
     def _tell_waiting(self, error: StorageError) -> None:

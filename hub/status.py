@@ -34,6 +34,7 @@ class InstanceStatus:
       created_at, last_updated_at: aware UTC.
       completed_at: aware UTC, ``None`` before it finished.
       parent_id: the parent's instance id.
+      tags: what it was tagged with when it was started.
       execution: the id of the execution.
       unread_events: events that were left when it finished.
       unawaited_failures: failures of work that nobody awaited (O10).
@@ -51,6 +52,7 @@ class InstanceStatus:
     last_updated_at: datetime
     completed_at: datetime | None
     parent_id: str | None
+    tags: dict[str, str]
     execution: str
     unread_events: int
     unawaited_failures: tuple[FailureDetails, ...]
@@ -71,6 +73,7 @@ def status_of(record: OrchestrationRecord, registry: Registry) -> InstanceStatus
         last_updated_at=as_datetime(record.updated_at),
         completed_at=None if record.completed_at is None else as_datetime(record.completed_at),
         parent_id=None if record.parent is None else record.parent.instance_id,
+        tags=record.tags,
         execution=record.execution,
         unread_events=record.unread_events,
         unawaited_failures=record.unawaited_failures,

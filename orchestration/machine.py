@@ -142,7 +142,7 @@ class OrchestrationMachine:
         self.now = max(self.now, now)
         self.record = OrchestrationRecord(
             self.instance_id, start.execution, start.name, start.version, RuntimeStatus.PENDING, start.arguments,
-            start.parent, self.now, self.now, request_id=request_id,
+            start.parent, self.now, self.now, request_id=request_id, tags=start.tags,
         )  # fmt: skip
         self.changed = True
         self.accept(start)

@@ -23,6 +23,7 @@ class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
       version: its version, if it has one.
       arguments: its encoded arguments.
       parent: the task of the parent that waits for the result, if any.
+      tags: the instance's tags.
     """
 
     execution: str
@@ -30,6 +31,7 @@ class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     version: str | None
     arguments: bytes
     parent: CallingTask | None = None
+    tags: dict[str, str] = {}
 
 
 class TaskResult(msgspec.Struct, frozen=True, array_like=True, tag="result"):

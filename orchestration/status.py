@@ -54,6 +54,7 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
       request_id: the request id that it was started with (D8).
       custom_status: the encoded custom status.
       suspended_from: the status that a resume goes back to.
+      tags: what it was tagged with when it was started.
       reason: the reason of the last suspension or cancellation.
     """
 
@@ -75,3 +76,4 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
     custom_status: bytes | None = None
     suspended_from: RuntimeStatus | None = None
     reason: str | None = None
+    tags: dict[str, str] = {}
