@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, TypeVarTuple, overload
+from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple, overload
 
-from .ids import EntityId, EntityRef, check_instance_id
+from .ids import Addressable, EntityId, EntityRef, check_instance_id
 from .messages import EntityEffect, Operation, RaiseEvent, Send, StartInstance
 
-if TYPE_CHECKING:
-    from .entity import Entity
-
-E = TypeVar("E", bound="Entity")
+E = TypeVar("E", bound=Addressable)
 Ts = TypeVarTuple("Ts")
 
 
@@ -143,9 +140,11 @@ class EntityContext:
             "Do not keep a context beyond its operation"
         )
 
-    def _close(self) -> tuple[list[EntityEffect], bool]:
-        """End the operation: its effects, and whether it deleted the state. Nothing more is accepted."""
-        effects = self._effects
-        assert effects is not None
-        self._effects = None
-        return effects, self._deleted
+    def close(self) -> tuple[list[EntityEffect], bool]:
+        """End the operation; for the machine. Nothing more is accepted from then on.
+
+        Returns:
+          The effects, none if it was closed before, and whether the state was deleted.
+        """
+        effects, self._effects = self._effects, None
+        return effects or [], self._deleted

@@ -116,7 +116,9 @@ def _check_fields(cls: type[Entity]) -> None:
         )
     for name, has_default in fields.items():
         if name in _MEMBERS:
-            raise DefinitionError(f"attribute {name!r} of entity class {cls.__name__} is named like a member of Entity: rename it")
+            raise DefinitionError(
+                f"attribute {name!r} of entity class {cls.__name__} is named like a member of Entity: rename it"
+            )
         if not has_default:
             raise DefinitionError(
                 f"attribute {name!r} of entity class {cls.__name__} has no default: an entity's first operation starts "

@@ -8,12 +8,10 @@ is defined to a hub, in :mod:`.definition`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from .context import EntityContext
 from .ids import EntityRef, check_entity_name
-
-if TYPE_CHECKING:
-    from .context import EntityContext
 
 E = TypeVar("E", bound="Entity")
 

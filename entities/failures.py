@@ -48,9 +48,11 @@ class FailureDetails(msgspec.Struct, frozen=True, array_like=True):
         cause: FailureDetails | None = None
         members: tuple[FailureDetails, ...] = ()
         if _depth < CAUSE_DEPTH_MAX:
-            inner = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
-            remote = getattr(exc, "failure", None)
-            if isinstance(remote, FailureDetails):
+            inner = exc.__cause__
+            if inner is None and not exc.__suppress_context__:
+                inner = exc.__context__
+            remote = _remote_failure(exc)
+            if remote is not None:
                 cause = remote
             elif inner is not None:
                 cause = cls.from_exception(inner, _depth + 1)
@@ -85,6 +87,15 @@ def members_of(exc: BaseException) -> tuple[BaseException, ...]:
 def qualified_name(cls: type) -> str:
     """``module.QualName``, without the module for built-in classes."""
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _remote_failure(exc: BaseException) -> FailureDetails | None:
+    """The failure that an exception brought over a boundary."""
+    try:
+        failure = getattr(exc, "failure", None)
+    except Exception:  # noqa: BLE001 - a broken attribute must not hide the failure itself
+        return None
+    return failure if isinstance(failure, FailureDetails) else None
 
 
 def _text_of(exc: BaseException) -> str:

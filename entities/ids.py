@@ -13,10 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import total_ordering
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
-
-if TYPE_CHECKING:
-    from .entity import Entity
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 ENTITY_NAME_LENGTH_MAX: Final = 100
 ENTITY_KEY_BYTES_MAX: Final = 400
@@ -26,7 +23,17 @@ INSTANCE_ID_BYTES_MAX: Final = 400
 _ENTITY_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
 
-E_co = TypeVar("E_co", bound="Entity", covariant=True)
+
+class Addressable(Protocol):
+    """What an entity class offers here: the name that its entities are addressed by."""
+
+    @classmethod
+    def entity_name(cls) -> str:
+        """The folded name."""
+        ...
+
+
+E_co = TypeVar("E_co", bound=Addressable, covariant=True)
 
 
 def check_entity_name(name: object) -> str:
@@ -108,7 +115,7 @@ def _utf8_length(text: str, what: str) -> int:
 
 def _shown(text: str) -> str:
     """A value for an error message: escaped, and cut where it is long."""
-    return ascii(text) if len(text) <= 120 else f"{ascii(text[:120])}... ({len(text)} characters)"
+    return ascii(text) if len(text) <= 120 else f"{text[:120]!a}... ({len(text)} characters)"
 
 
 @total_ordering

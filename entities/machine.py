@@ -233,7 +233,7 @@ class EntityMachine:
                 result = operation.function(live, *arguments)
             self._succeed(operation, message, context, live, result)
         except BaseException as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
-            self._fail(message, error)
+            self._fail(message, error, context)
         finally:
             if live is not None:
                 live._perdure_context = None  # pyright: ignore[reportPrivateUsage]
@@ -244,7 +244,7 @@ class EntityMachine:
     ) -> None:
         """Take over what an operation did; raises, without a trace, if its result or state cannot be kept."""
         value = operation.result.encode(result)
-        effects, deleted = context._close()  # pyright: ignore[reportPrivateUsage]
+        effects, deleted = context.close()
         if deleted:
             self.state = self._live = None
         elif live is not None:
@@ -256,7 +256,8 @@ class EntityMachine:
         if message.reply_to is not None:
             self.effects.append(Answer(message.reply_to, Success(value)))
 
-    def _fail(self, message: Operation, error: BaseException) -> None:
+    def _fail(self, message: Operation, error: BaseException, context: EntityContext) -> None:
+        context.close()
         self._live = None
         failure = FailureDetails.from_exception(error)
         if message.reply_to is None:
@@ -303,12 +304,12 @@ class EntityMachine:
         self.running = None
         self.operations_run += 1
         if isinstance(ended, BaseException):
-            self._fail(run.message, ended)
+            self._fail(run.message, ended, run.context)
         else:
             try:
                 self._succeed(run.definition, run.message, run.context, *ended)
             except Exception as error:  # noqa: BLE001 - a result or state that cannot be kept is a failure (E4)
-                self._fail(run.message, error)
+                self._fail(run.message, error, run.context)
         self._unlock_if_left()
 
 

@@ -88,7 +88,11 @@ class ActivityRunner:
     """
 
     def __init__(
-        self, registry: Registry, nursery: trio.Nursery, threads_max: int, deliver: Callable[[bytes, ActivityRecord, Outcome | None], None]
+        self,
+        registry: Registry,
+        nursery: trio.Nursery,
+        threads_max: int,
+        deliver: Callable[[bytes, ActivityRecord, Outcome | None], None],
     ) -> None:
         self._registry = registry
         self._nursery = nursery

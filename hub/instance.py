@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from ..orchestration.history import HistoryEntry
-    from .orchestration_verbs import OrchestrationVerbs
-    from .status import InstanceStatus
+from ..orchestration.history import HistoryEntry
+from .status import InstanceStatus
 
 R_co = TypeVar("R_co", covariant=True)
+
+
+class InstanceVerbs(Protocol):
+    """The verbs of a hub that a handle stands for; :class:`TaskHub` says what each does."""
+
+    async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the hub's name
+        """Wait for the result."""
+        ...
+
+    async def get_status(self, instance_id: str) -> InstanceStatus:
+        """The status."""
+        ...
+
+    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
+        """The journal."""
+        ...
+
+    async def raise_event(self, instance_id: str, name: str, value: object = None, *, request_id: str | None = None) -> None:
+        """Raise an event."""
+        ...
+
+    async def terminate(self, instance_id: str, reason: str | None = None) -> None:
+        """End it at once."""
+        ...
+
+    async def cancel(self, instance_id: str, reason: str | None = None) -> None:
+        """End it gracefully."""
+        ...
+
+    async def suspend(self, instance_id: str, reason: str | None = None) -> None:
+        """Stop it for a while."""
+        ...
+
+    async def resume(self, instance_id: str, reason: str | None = None) -> None:
+        """Let it go on."""
+        ...
+
+    async def restart(self, instance_id: str, *, new_id: bool = True) -> Instance[Any]:
+        """Start it again."""
+        ...
+
+    async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:
+        """Remove it."""
+        ...
 
 
 class Instance(Generic[R_co]):
@@ -21,7 +63,7 @@ class Instance(Generic[R_co]):
 
     __slots__ = ("_hub", "id")
 
-    def __init__(self, hub: OrchestrationVerbs, instance_id: str) -> None:
+    def __init__(self, hub: InstanceVerbs, instance_id: str) -> None:
         self._hub = hub
         self.id = instance_id
 

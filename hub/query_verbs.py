@@ -77,7 +77,13 @@ class QueryVerbs(OpenableHub):
         """All pages of :meth:`query_instances`, one instance after another."""
         return pages(
             lambda token: self.query_instances(
-                status=status, created_from=created_from, created_to=created_to, id_prefix=id_prefix, name=name, tags=tags, token=token
+                status=status,
+                created_from=created_from,
+                created_to=created_to,
+                id_prefix=id_prefix,
+                name=name,
+                tags=tags,
+                token=token,
             )
         )
 

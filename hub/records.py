@@ -69,4 +69,3 @@ decode_orchestration_message: Final = msgspec.msgpack.Decoder(OrchestrationMessa
 decode_activity: Final = msgspec.msgpack.Decoder(ActivityRecord).decode
 decode_request: Final = msgspec.msgpack.Decoder(RequestRecord).decode
 decode_letter: Final = msgspec.msgpack.Decoder(LetterRecord).decode
-

@@ -165,4 +165,3 @@ class Requests:
             expiry[key] = None
             self.count -= 1
             self._write(key[8:].decode(), None, batch)
-

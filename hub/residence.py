@@ -88,7 +88,11 @@ class Residence:
             machine.record, machine.now = record, record.updated_at
         self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_orchestration_message(data), sequence))
         if not machine.defined and record is not None:
-            _log.warning("orchestration %r waits: no orchestrator named %r is defined to this hub", instance_id, machine.record and machine.record.name)
+            _log.warning(
+                "orchestration %r waits: no orchestrator named %r is defined to this hub",
+                instance_id,
+                machine.record and machine.record.name,
+            )
         self.orchestrations[instance_id] = cell
         self._admit(cell)
         return cell
@@ -121,7 +125,9 @@ class Residence:
             history = self.history(cell)
         except DamagedRecord as error:
             cell.damaged = True
-            _log.error("the journal of orchestration %r is damaged, the instance is set aside: %s", cell.machine.instance_id, error)
+            _log.error(
+                "the journal of orchestration %r is damaged, the instance is set aside: %s", cell.machine.instance_id, error
+            )
             return
         with no_trio():
             cell.machine.revive(history, now)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from ..entities.failures import FailureDetails
 from .context import OrchestrationContext
-from .definition import Activity, Orchestrator, activity, orchestrator
+from .decorators import activity, orchestrator
+from .definition import Activity, Orchestrator
 from .errors import (
     ActivityFailed,
     Cancelled,

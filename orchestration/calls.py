@@ -114,9 +114,7 @@ class CallVerbs(ContextBase):
     def call_entity(
         self, ref: EntityId, operation: str, *arguments: Any, retry: RetryPolicy | None = None
     ) -> DurableTask[Any]: ...
-    def call_entity(
-        self, ref: EntityId, operation: Any, *arguments: Any, retry: RetryPolicy | None = None
-    ) -> DurableTask[Any]:
+    def call_entity(self, ref: EntityId, operation: Any, *arguments: Any, retry: RetryPolicy | None = None) -> DurableTask[Any]:
         """Run an operation of an entity and wait for its result.
 
         Args:

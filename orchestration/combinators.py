@@ -8,12 +8,9 @@ race takes no event.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from .tasks import DurableTask
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
+from .tasks import DurableTask, TaskHost
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -23,12 +20,14 @@ class Combinator(DurableTask[T_co]):
 
     __slots__ = ("tasks",)
 
-    def __init__(self, kernel: Kernel, tasks: Iterable[DurableTask[Any]], verb: str) -> None:
+    def __init__(self, kernel: TaskHost, tasks: Iterable[DurableTask[Any]], verb: str) -> None:
         super().__init__(kernel)
         self.tasks = tuple(tasks)
         for task in self.tasks:
             if not isinstance(task, DurableTask):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-                raise TypeError(f"{verb} takes tasks, such as ctx.call_activity(...) returns, not {type(task).__name__}: {task!r}")
+                raise TypeError(
+                    f"{verb} takes tasks, such as ctx.call_activity(...) returns, not {type(task).__name__}: {task!r}"
+                )
             if task._kernel is not kernel:
                 raise ValueError(f"{verb} was given a task of another orchestration")
 
@@ -65,7 +64,8 @@ class WhenAll(Combinator[T_co]):
     __slots__ = ()
 
     def _look(self) -> None:
-        if not self._finished and all([task.done for task in self.tasks]):
+        # Every task is asked, not only until the first that is not done: asking is how an awaited event is taken.
+        if not self._finished and all([task.done for task in self.tasks]):  # noqa: C419
             self._finish()
 
     def _take(self) -> Any:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from ..entities.ids import EntityId
 from .calls import CallVerbs
 from .context_base import checked_entity_id
+from .critical_section import CriticalSection
 from .errors import ContinueAsNew
-from .section import LOCK_SET_MAX, CriticalSection, Section
+from .section import LOCK_SET_MAX, Section
 from .waits import WaitVerbs
 
 if TYPE_CHECKING:

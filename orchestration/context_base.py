@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..entities.ids import EntityId
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
-    from .registry import Registry
+from .kernel import Kernel
+from .registry import Registry
 
 
 class ContextBase:

@@ -12,16 +12,12 @@ import enum
 import inspect
 import re
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, TypeVarTuple, overload
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 from ..entities.errors import DefinitionError
+from .retry import RetryPolicy
 from .times import due_time
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from .context import OrchestrationContext
-    from .retry import RetryPolicy
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -49,9 +45,7 @@ class Orchestrator(Generic[R_co, *Ts]):
       retry: when a child of it that failed is tried again.
     """
 
-    def __init__(
-        self, function: Callable[[OrchestrationContext, *Ts], Coroutine[Any, Any, R_co]], name: str | None, version: str | None
-    ) -> None:
+    def __init__(self, function: Callable[..., Coroutine[Any, Any, R_co]], name: str | None, version: str | None) -> None:
         if not inspect.iscoroutinefunction(function):
             raise DefinitionError(f"@orchestrator decorates an 'async def' function of a context, not {function!r}")
         if not inspect.signature(function).parameters:
@@ -110,7 +104,9 @@ class Activity(Generic[R_co, *Ts]):
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
 
-    def options(self, *, retry: RetryPolicy | None | Unset = UNSET, timeout: timedelta | float | None | Unset = UNSET) -> Activity[R_co, *Ts]:
+    def options(
+        self, *, retry: RetryPolicy | Unset | None = UNSET, timeout: timedelta | float | Unset | None = UNSET
+    ) -> Activity[R_co, *Ts]:
         """The same activity with other options, for one call: ``ctx.call_activity(f.options(timeout=5), ...)``.
 
         Args:
@@ -143,88 +139,3 @@ def _checked_name(name: str | None, default: str) -> str:
     if not isinstance(chosen, str) or _NAME.fullmatch(chosen) is None:  # pyright: ignore[reportUnnecessaryIsInstance] - users may pass anything
         raise ValueError(f"{chosen!r} is no name: 1 to 100 characters of [A-Za-z0-9_.-], the first a letter or '_'")
     return chosen
-
-
-@overload
-def orchestrator(
-    function: Callable[[OrchestrationContext, *Ts], Coroutine[Any, Any, R]], /
-) -> Orchestrator[R, *Ts]: ...
-@overload
-def orchestrator(
-    *, name: str | None = None, version: str | None = None
-) -> Callable[[Callable[[OrchestrationContext, *Ts], Coroutine[Any, Any, R]]], Orchestrator[R, *Ts]]: ...
-def orchestrator(function: Any = None, /, *, name: str | None = None, version: str | None = None) -> Any:
-    """Make an orchestrator of an async function of a context and arguments.
-
-    Args:
-      function: the function.
-      name: what it is addressed by; the function's name if left out.
-      version: kept with each instance that it starts.
-
-    Raises:
-      DefinitionError: the function is not ``async def``, or takes no context.
-      ValueError: the name is not allowed.
-    """
-    if function is not None:
-        return Orchestrator(function, name, version)
-
-    def decorate(decorated: Any) -> Any:
-        return Orchestrator(decorated, name, version)
-
-    return decorate
-
-
-@overload
-def activity(function: Callable[[*Ts], Coroutine[Any, Any, R]], /) -> Activity[R, *Ts]: ...
-@overload
-def activity(function: Callable[[*Ts], R], /) -> Activity[R, *Ts]: ...
-@overload
-def activity(
-    *,
-    name: str | None = None,
-    max_concurrent: int | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: timedelta | float | None = None,
-) -> ActivityDecorator: ...
-def activity(
-    function: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    max_concurrent: int | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: timedelta | float | None = None,
-) -> Any:
-    """Make an activity of a function that may do I/O (O5).
-
-    An activity runs at least once; ``activity_context()`` gives it a key that is the same for every attempt.
-
-    Args:
-      function: ``async def`` runs on Trio, ``def`` in a worker thread.
-      name: what it is addressed by; the function's name if left out.
-      max_concurrent: how many may run at a time in one hub.
-      retry: when it is tried again after a failure (O14); ``f.options(retry=...)`` overrides it for one call.
-      timeout: how long one attempt may take: seconds or a timedelta. An ``async`` activity is cancelled then; a plain one
-        goes on in its thread, and its result is dropped.
-
-    Raises:
-      DefinitionError: it is no plain or async function.
-      ValueError: the name is not allowed, or ``max_concurrent`` is below 1.
-    """
-
-    def decorate(decorated: Callable[..., Any]) -> Activity[Any, *tuple[Any, ...]]:
-        return Activity(decorated, name, max_concurrent, retry, timeout)
-
-    return decorate if function is None else decorate(function)
-
-
-class ActivityDecorator:
-    """The type of ``@activity(...)`` with options."""
-
-    @overload
-    def __call__(self, function: Callable[[*Ts], Coroutine[Any, Any, R]], /) -> Activity[R, *Ts]: ...
-    @overload
-    def __call__(self, function: Callable[[*Ts], R], /) -> Activity[R, *Ts]: ...
-    def __call__(self, function: Any, /) -> Any:
-        """Make the activity."""
-        raise NotImplementedError

@@ -1,12 +1,14 @@
-"""The buffers of external events, one a name (O9)."""
+"""External events: their buffers, one a name, and the waits that take from them (O9)."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar, cast
 
-if TYPE_CHECKING:
-    from .tasks import EventTask
+from ..storage.values import Codec
+from .tasks import DurableTask, TaskHost
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 class EventBuffers:
@@ -66,3 +68,37 @@ class EventBuffers:
     def unread(self) -> int:
         """How many events are kept."""
         return sum(map(len, self._buffers.values()))
+
+
+class EventTask(DurableTask[T_co]):
+    """A wait for an external event (O9). Not journaled: which wait takes which event follows from the code."""
+
+    __slots__ = ("_buffers", "_codec", "name", "order")
+
+    def __init__(self, kernel: TaskHost, buffers: EventBuffers, name: str, codec: Codec[Any], order: int) -> None:
+        super().__init__(kernel)
+        self.name = name
+        self._buffers = buffers
+        self.order = order
+        self._codec = codec
+
+    def _look(self) -> None:
+        value = self._buffers.take(self.name)
+        if value is not None:
+            self._buffers.ended(self)
+            self._finish(value)
+
+    def _attention_began(self) -> None:
+        self._look()
+        if not self._finished:
+            self._buffers.began(self)
+
+    def _attention_ended(self) -> None:
+        self._buffers.ended(self)
+
+    def _take(self) -> T_co:
+        """The event's value; one that does not fit the asked type raises, and is consumed (O9)."""
+        if self._codec is not None:
+            self._value = self._codec.decode(self._value)
+            self._codec = cast("Any", None)
+        return super()._take()

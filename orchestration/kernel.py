@@ -25,7 +25,7 @@ import contextvars
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
@@ -52,12 +52,10 @@ from .history import (
     shown,
 )
 from .refusal import forbidden_await
-from .section import Section, SectionTurns
-from .strand import Body, Ending, Strand
+from .section import Section
+from .section_turns import SectionTurns
+from .strand import Body, Ending, Scope, Strand
 from .tasks import CANCELLED, DurableTask, SignalTask, WorkTask, as_task
-
-if TYPE_CHECKING:
-    from .scopes import CancelScope
 
 
 class ReplayStopped(BaseException):
@@ -94,7 +92,7 @@ class Kernel:
         self.actions: list[Action] = []
         self.tasks: dict[str, WorkTask[Any]] = {}
         self.events = EventBuffers()
-        self.sections = SectionTurns(self)
+        self.sections = SectionTurns(lambda: DurableTask(self))
         self.unreleased: dict[str, tuple[tuple[str, str], ...]] = {}
         self.open: dict[str, Work] = {}
         self.cancelled: dict[str, Work | None] = {}
@@ -142,9 +140,7 @@ class Kernel:
             self._settle(event.task, event.value, None)
         elif isinstance(event, EventReceived):
             self.events.arrived(event.name, event.value)
-        elif isinstance(event, LockTaken):
-            self._settle(event.task, None, None)
-        elif isinstance(event, TimerFired):
+        elif isinstance(event, LockTaken | TimerFired):
             self._settle(event.task, None, None)
         elif isinstance(event, TaskFailed):
             self._settle(event.task, None, event.failure)
@@ -166,6 +162,10 @@ class Kernel:
         """Take a task of the code; it runs when its turn comes."""
         self._strands[strand] = None
         self.runnable.append(strand)
+
+    def wake(self, strands: list[Strand]) -> None:
+        """Let strands run again, in this order."""
+        self.runnable.extend(strands)
 
     def _settle(self, number: str, value: bytes | None, failure: FailureDetails | None) -> None:
         self.open.pop(number, None)
@@ -273,9 +273,7 @@ class Kernel:
             return
         self.actions.append(action)
 
-    def work(
-        self, number: str, codec: Codec[Any] | None, error: Callable[[FailureDetails], Exception] | None
-    ) -> WorkTask[Any]:
+    def work(self, number: str, codec: Codec[Any] | None, error: Callable[[FailureDetails], Exception] | None) -> WorkTask[Any]:
         """A task for the work of that number."""
         task: WorkTask[Any] = WorkTask(self, number, codec, error)
         if not self.sealed:
@@ -284,7 +282,7 @@ class Kernel:
                 task.scope = self.current.scope
         return task
 
-    def start_timer(self, number: str, due: int, *, scope: CancelScope | None) -> WorkTask[Any]:
+    def start_timer(self, number: str, due: int, *, scope: Scope | None) -> WorkTask[Any]:
         """Ask for a timer, and return its task, in a given scope."""
         self.ask(StartTimer(number, due))
         task = self.work(number, None, None)
@@ -316,7 +314,7 @@ class Kernel:
         if strand is not None and strand.scope is not None and strand.scope.effective:
             raise Cancelled
 
-    def scope_cancelled(self, scope: CancelScope) -> None:
+    def scope_cancelled(self, scope: Scope) -> None:
         """Cancel what was called inside a scope, and wake what waits inside it."""
         for number, task in list(self.tasks.items()):
             if task.scope is not None and task.scope.within(scope):
@@ -325,7 +323,7 @@ class Kernel:
             task = strand.awaiting
             if task is None or isinstance(task, SignalTask) or strand.scope is None or not strand.scope.within(scope):
                 continue
-            self._wake(strand, task)
+            self._interrupt_wait(strand, task)
 
     def _interrupt(self) -> None:
         """Interrupt whatever waits at this moment, once; awaits after that work (O13)."""
@@ -334,9 +332,9 @@ class Kernel:
             task = strand.awaiting
             if task is not None and not isinstance(task, SignalTask):
                 strand.cancel_pending = True
-                self._wake(strand, task)
+                self._interrupt_wait(strand, task)
 
-    def _wake(self, strand: Strand, task: DurableTask[Any]) -> None:
+    def _interrupt_wait(self, strand: Strand, task: DurableTask[Any]) -> None:
         if task.remove_waiter(strand):
             self.runnable.append(strand)
 

@@ -167,7 +167,11 @@ class OrchestrationMachine:
     @property
     def needs_history(self) -> bool:
         """Whether :meth:`revive` must be called before :meth:`advance`."""
-        return self.kernel is None and self.record is not None and self.record.status in (RuntimeStatus.RUNNING, RuntimeStatus.SUSPENDED)
+        return (
+            self.kernel is None
+            and self.record is not None
+            and self.record.status in (RuntimeStatus.RUNNING, RuntimeStatus.SUSPENDED)
+        )
 
     def revive(self, history: list[HistoryEntry], now: int) -> None:
         """Make a kernel and replay the journal of the execution; a mismatch suspends the instance (O3)."""
@@ -229,11 +233,12 @@ class OrchestrationMachine:
 
     def _concerns(self, message: OrchestrationMessage) -> bool:
         """Whether a message changes anything; what comes too late is dropped here, before it reaches the journal."""
-        record = self.record
+        record, kernel = self.record, self.kernel
+        running = record is not None and not record.status.final
         match message:
             case SectionGranted(section=section):
-                current = record is not None and not record.status.final and section.execution == record.execution
-                if current and self.kernel is not None and section.position in self.kernel.unreleased:
+                wanted = running and kernel is not None and section.position in kernel.unreleased
+                if wanted and record is not None and section.execution == record.execution:
                     return True
                 self.effects.append(release_of(section, message.entities))
                 return False
@@ -241,15 +246,12 @@ class OrchestrationMachine:
                 return record is not None and record.execution == message.execution and record.status is RuntimeStatus.PENDING
             case TaskResult() | TimerDue():
                 current = record is not None and message.execution == record.execution
-                if current and self.kernel is not None and message.task in self.kernel.tasks:
-                    return True
-                _log.info("a late answer to step %s of orchestration %r is dropped", message.task, self.instance_id)
-                return False
+                concerns = current and kernel is not None and message.task in kernel.tasks
             case _:
-                if record is not None and not record.status.final:
-                    return True
-                _log.info("%s for orchestration %r came after its end and is dropped", type(message).__name__, self.instance_id)
-                return False
+                concerns = running
+        if not concerns:
+            _log.info("%s for orchestration %r came too late and is dropped", type(message).__name__, self.instance_id)
+        return concerns
 
     def _handle(self, message: OrchestrationMessage) -> None:
         match message:
@@ -373,7 +375,6 @@ class OrchestrationMachine:
             if kernel.ending is not None:
                 break
         self._settle()
-
 
     def _end(
         self,

@@ -13,16 +13,14 @@ import contextvars
 import inspect
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVarTuple
+from typing import Any, Self, TypeVarTuple
 
 from .errors import Cancelled
+from .kernel import Kernel
 from .scopes import CancelScope
+from .section import Section
 from .strand import Strand
 from .tasks import SignalTask
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
-    from .section import Section
 
 Ts = TypeVarTuple("Ts")
 

@@ -126,12 +126,16 @@ class Registry:
 
     def _orchestrator(self, orchestrator: Orchestrator[Any, *tuple[Any, ...]]) -> OrchestratorDefinition:
         parameters = list(inspect.signature(orchestrator.function).parameters.values())[1:]
-        arguments, result = signature_codecs(orchestrator.function, parameters, self.values, f"orchestrator {orchestrator.name!r}")
+        arguments, result = signature_codecs(
+            orchestrator.function, parameters, self.values, f"orchestrator {orchestrator.name!r}"
+        )
         return OrchestratorDefinition(orchestrator.name, orchestrator.version, orchestrator.function, arguments, result)
 
     def _activity(self, activity: Activity[Any, *tuple[Any, ...]]) -> ActivityDefinition:
         parameters = list(inspect.signature(activity.function).parameters.values())
-        return ActivityDefinition(activity, *signature_codecs(activity.function, parameters, self.values, f"activity {activity.name!r}"))
+        return ActivityDefinition(
+            activity, *signature_codecs(activity.function, parameters, self.values, f"activity {activity.name!r}")
+        )
 
     # --- looking up
 
@@ -182,7 +186,9 @@ class Registry:
             raise TypeError(f"an orchestrator is a function decorated with @orchestrator, or its name, not {orchestrator!r}")
         found = self.orchestrators.get(name)
         if found is None:
-            raise UnknownOrchestrator(f"no orchestrator named {name!r} is defined to this hub; defined are: {_names(self.orchestrators)}")
+            raise UnknownOrchestrator(
+                f"no orchestrator named {name!r} is defined to this hub; defined are: {_names(self.orchestrators)}"
+            )
         return found
 
     def activity(self, activity: object) -> ActivityDefinition:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..entities.failures import FailureDetails
-from .retry import attempt_id, wait_id
+from ..storage.values import Codec
+from .history import Action
+from .kernel import Kernel
+from .retry import RetryPolicy, attempt_id, wait_id
 from .tasks import CANCELLED, WorkTask
-
-if TYPE_CHECKING:
-    from ..storage.values import Codec
-    from .history import Action
-    from .kernel import Kernel
-    from .retry import RetryPolicy
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -21,7 +18,7 @@ T_co = TypeVar("T_co", covariant=True)
 class RetryingTask(WorkTask[T_co]):
     """Stands for all attempts of one step; finishes with the first success, or with the last failure."""
 
-    __slots__ = ("_action_of", "_attempt", "_called_at", "_policy", "_step", "_waiting_for")
+    __slots__ = ("_action_of", "_attempt", "_called_at", "_drive", "_policy", "_step", "_waiting_for")
 
     def __init__(
         self,
@@ -33,6 +30,7 @@ class RetryingTask(WorkTask[T_co]):
         action_of: Callable[[str], Action],
     ) -> None:
         super().__init__(kernel, step, codec, error)
+        self._drive = kernel
         self.scope = None if kernel.current is None else kernel.current.scope
         self._step = step
         self._policy = policy
@@ -43,7 +41,7 @@ class RetryingTask(WorkTask[T_co]):
         self._begin()
 
     def _begin(self) -> None:
-        kernel = self._kernel
+        kernel = self._drive
         number = self._waiting_for = attempt_id(self._step, self._attempt)
         kernel.ask(self._action_of(number))
         task = kernel.work(number, None, None)
@@ -51,7 +49,7 @@ class RetryingTask(WorkTask[T_co]):
         task.on_settled = self._ended
 
     def _ended(self, value: bytes | None, failure: FailureDetails | None) -> None:
-        kernel = self._kernel
+        kernel = self._drive
         if failure is None:
             self._finish(value)
             return
@@ -75,4 +73,4 @@ class RetryingTask(WorkTask[T_co]):
             self._begin()
 
     def _cancel(self) -> None:
-        self._kernel.cancel_work(self._waiting_for)  # which settles this task too
+        self._drive.cancel_work(self._waiting_for)  # which settles this task too

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
+from ..entities.failures import FailureDetails
 from .errors import Cancelled, TooSlowError
+from .kernel import Kernel
+from .strand import Scope, Strand
 from .times import due_time
-
-if TYPE_CHECKING:
-    from ..entities.failures import FailureDetails
-    from .kernel import Kernel
-    from .strand import Strand
 
 
 class CancelScope:
@@ -35,11 +33,13 @@ class CancelScope:
       shield: cancellation from further out does not reach what is inside.
     """
 
-    def __init__(self, kernel: Kernel, *, seconds: timedelta | float | None = None, shield: bool = False, fail: bool = False) -> None:
+    def __init__(
+        self, kernel: Kernel, *, seconds: timedelta | float | None = None, shield: bool = False, fail: bool = False
+    ) -> None:
         self.cancel_called = False
         self.cancelled_caught = False
         self.shield = shield
-        self.parent: CancelScope | None = None
+        self.parent: Scope | None = None
         self._kernel = kernel
         self._seconds = seconds
         self._fail = fail
@@ -70,25 +70,11 @@ class CancelScope:
     @property
     def effective(self) -> bool:
         """Whether an await directly inside raises: it, or a scope further out that it is not shielded from, is cancelled."""
-        scope: CancelScope | None = self
-        while scope is not None:
-            if scope.cancel_called:
-                return True
-            if scope.shield:
-                return False
-            scope = scope.parent
-        return False
+        return self.cancel_called or (not self.shield and self.parent is not None and self.parent.effective)
 
-    def within(self, other: CancelScope) -> bool:
+    def within(self, other: Scope) -> bool:
         """Whether a cancellation of ``other`` reaches what is directly inside this scope."""
-        scope: CancelScope | None = self
-        while scope is not None:
-            if scope is other:
-                return True
-            if scope.shield:
-                return False
-            scope = scope.parent
-        return False
+        return self is other or (not self.shield and self.parent is not None and self.parent.within(other))
 
     def __enter__(self) -> Self:
         """Begin; a time limit counts from here.
@@ -113,9 +99,7 @@ class CancelScope:
             self._timer = number
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> bool:
         """Leave; absorbs the cancellation that it caused.
 
         Raises:

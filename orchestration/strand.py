@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from attrs import define, frozen
 
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
+from .errors import ContinueAsNew
+from .section import Section
 
-if TYPE_CHECKING:
-    from .errors import ContinueAsNew
-    from .nursery import Nursery
-    from .scopes import CancelScope
-    from .section import Section
-    from .tasks import DurableTask
+
+class Scope(Protocol):
+    """A cancel scope, as far as the kernel looks at it."""
+
+    @property
+    def effective(self) -> bool:
+        """Whether an await directly inside raises."""
+        ...
+
+    def within(self, other: Scope) -> bool:
+        """Whether a cancellation of ``other`` reaches what is directly inside this scope."""
+        ...
+
+
+class Parent(Protocol):
+    """A nursery, as far as the kernel looks at it."""
+
+    def child_ended(self, child: Strand, error: BaseException | None) -> None:
+        """A task of it has ended."""
+        ...
 
 
 class Body(Protocol):
@@ -72,13 +88,13 @@ class Strand:
     coroutine: Coroutine[Any, Any, Any]
     path: str
     variables: contextvars.Context
-    scope: CancelScope | None = None
-    nursery: Nursery | None = None
+    scope: Scope | None = None
+    nursery: Parent | None = None
     section: Section | None = None
     cancel_pending: bool = False
     nurseries: int = 0
     steps: int = 0
-    awaiting: DurableTask[Any] | None = None
+    awaiting: Any = None
 
     def next_number(self) -> str:
         """The number of its next step."""

@@ -3,7 +3,7 @@
 A task is work that was asked for and has a number, or a wait. Awaiting an unfinished task yields the task itself to
 the kernel, which is the only thing that a coroutine of an orchestrator may yield.
 
-Attention
+Attention:
   A task knows how many awaits want it at this moment, directly or through a combinator. Work does not care, but a
   wait for an event takes one from its buffer only while it has attention (O9), so that a wait which lost a race and
   was abandoned eats nothing.
@@ -12,17 +12,35 @@ Attention
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from ..entities.failures import FailureDetails
+from ..storage.values import Codec
 from .errors import TaskCancelled
+from .strand import Scope, Strand
 
-if TYPE_CHECKING:
-    from ..storage.values import Codec
-    from .combinators import Combinator
-    from .kernel import Kernel
-    from .scopes import CancelScope
-    from .strand import Strand
+
+class TaskHost(Protocol):
+    """What tasks need of the kernel that they belong to."""
+
+    finished_count: int
+
+    def check_running(self, what: str) -> None:
+        """Refuse what does not come from the code that is being stepped."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Raise where the running code waits, if it is cancelled."""
+        ...
+
+    def cancel_work(self, number: str) -> None:
+        """Cancel the work of a step."""
+        ...
+
+    def wake(self, strands: list[Strand]) -> None:
+        """Let strands run again."""
+        ...
+
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -41,9 +59,21 @@ class DurableTask(Generic[T_co]):
       id: the number of its step, empty for waits and combinators, which are not journaled.
     """
 
-    __slots__ = ("_attention", "_error", "_failure", "_finished", "_kernel", "_ordinal", "_parents", "_retrieved", "_strands", "_value", "id")
+    __slots__ = (
+        "_attention",
+        "_error",
+        "_failure",
+        "_finished",
+        "_kernel",
+        "_ordinal",
+        "_parents",
+        "_retrieved",
+        "_strands",
+        "_value",
+        "id",
+    )
 
-    def __init__(self, kernel: Kernel, task_id: str = "") -> None:
+    def __init__(self, kernel: TaskHost, task_id: str = "") -> None:
         self.id = task_id
         self._kernel = kernel
         self._finished = False
@@ -53,7 +83,7 @@ class DurableTask(Generic[T_co]):
         self._failure: FailureDetails | None = None
         self._error: Callable[[FailureDetails], Exception] | None = None
         self._strands: list[Strand] | None = None
-        self._parents: list[Combinator[Any]] | None = None
+        self._parents: list[DurableTask[Any]] | None = None
         self._attention = 0
 
     @property
@@ -101,7 +131,7 @@ class DurableTask(Generic[T_co]):
 
     # --- for the kernel and the combinators
 
-    def belongs_to(self, kernel: Kernel) -> bool:
+    def belongs_to(self, kernel: TaskHost) -> bool:
         """Whether it is a task of that kernel's orchestration."""
         return self._kernel is kernel
 
@@ -177,7 +207,7 @@ class DurableTask(Generic[T_co]):
         kernel.finished_count += 1
         self._ordinal = kernel.finished_count
         if self._strands is not None:
-            kernel.runnable.extend(self._strands)
+            kernel.wake(self._strands)
             self._strands = None
         if self._parents is not None:
             parents, self._parents = self._parents, None
@@ -197,12 +227,12 @@ class WorkTask(DurableTask[T_co]):
     __slots__ = ("_codec", "on_settled", "scope")
 
     def __init__(
-        self, kernel: Kernel, task_id: str, codec: Codec[Any] | None, error: Callable[[FailureDetails], Exception] | None
+        self, kernel: TaskHost, task_id: str, codec: Codec[Any] | None, error: Callable[[FailureDetails], Exception] | None
     ) -> None:
         super().__init__(kernel, task_id)
         self._codec = codec
         self._error = error
-        self.scope: CancelScope | None = None
+        self.scope: Scope | None = None
         self.on_settled: Callable[[bytes | None, FailureDetails | None], None] | None = None
 
     def _cancel(self) -> None:
@@ -229,39 +259,6 @@ class SignalTask(DurableTask[None]):
     def __await__(self) -> Generator[Any, None, None]:
         while not self._finished:
             yield self
-
-
-class EventTask(DurableTask[T_co]):
-    """A wait for an external event (O9). Not journaled: which wait takes which event follows from the code."""
-
-    __slots__ = ("_codec", "name", "order")
-
-    def __init__(self, kernel: Kernel, name: str, codec: Codec[Any], order: int) -> None:
-        super().__init__(kernel)
-        self.name = name
-        self.order = order
-        self._codec = codec
-
-    def _look(self) -> None:
-        value = self._kernel.events.take(self.name)
-        if value is not None:
-            self._kernel.events.ended(self)
-            self._finish(value)
-
-    def _attention_began(self) -> None:
-        self._look()
-        if not self._finished:
-            self._kernel.events.began(self)
-
-    def _attention_ended(self) -> None:
-        self._kernel.events.ended(self)
-
-    def _take(self) -> T_co:
-        """The event's value; one that does not fit the asked type raises, and is consumed (O9)."""
-        if self._codec is not None:
-            self._value = self._codec.decode(self._value)
-            self._codec = cast("Any", None)
-        return super()._take()
 
 
 def as_task(trap: object) -> DurableTask[Any] | None:

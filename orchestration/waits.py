@@ -8,10 +8,11 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from .combinators import WhenAll, WhenAny
 from .context_base import ContextBase
+from .events import EventTask
 from .nursery import Nursery
 from .registry import check_event_name
 from .scopes import CancelScope
-from .tasks import DurableTask, EventTask
+from .tasks import DurableTask
 from .times import due_time
 
 V = TypeVar("V")
@@ -60,7 +61,7 @@ class WaitVerbs(ContextBase):
     @overload
     def wait_for_external_event(self, name: str) -> DurableTask[Any]: ...
     @overload
-    def wait_for_external_event(self, name: str, type: type[V]) -> DurableTask[V]: ...  # noqa: A002 - the natural name
+    def wait_for_external_event(self, name: str, type: type[V]) -> DurableTask[V]: ...
     def wait_for_external_event(self, name: str, type: Any = object) -> DurableTask[Any]:  # noqa: A002 - the natural name
         """Wait for an external event (O9).
 
@@ -76,12 +77,18 @@ class WaitVerbs(ContextBase):
         kernel = self._kernel
         kernel.check_running("an event is waited for")
         kernel.waits += 1
-        return EventTask(kernel, check_event_name(name), self._registry.values.codec(type, place=f"event {name!r}"), kernel.waits)
+        return EventTask(
+            kernel,
+            kernel.events,
+            check_event_name(name),
+            self._registry.values.codec(type, place=f"event {name!r}"),
+            kernel.waits,
+        )
 
     @overload
     def events(self, name: str) -> EventStream[Any]: ...
     @overload
-    def events(self, name: str, type: type[V]) -> EventStream[V]: ...  # noqa: A002 - the natural name
+    def events(self, name: str, type: type[V]) -> EventStream[V]: ...
     def events(self, name: str, type: Any = object) -> EventStream[Any]:  # noqa: A002 - the natural name
         """The events of a name, one after another: ``async for order in ctx.events("order", Order): ...``."""
         return EventStream(lambda: self.wait_for_external_event(name, type))

@@ -14,6 +14,8 @@ is an int for a declared float, if the float is exact.
 Nothing from storage is unpickled, imported or looked up by a class's name; the types are those of the running program.
 """
 
+# ruff: noqa: BLE001 - whatever a hook raises is told with its place
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -101,9 +103,7 @@ class Values:
             self._registrations = self._strict.registrations
         return found
 
-    def arguments(
-        self, types: Sequence[Any], names: Sequence[str], required: int | None = None
-    ) -> Codec[tuple[Any, ...]]:
+    def arguments(self, types: Sequence[Any], names: Sequence[str], required: int | None = None) -> Codec[tuple[Any, ...]]:
         """The codec of a function's positional arguments, as a tuple.
 
         Args:
@@ -118,9 +118,7 @@ class Values:
         if required is None:
             required = len(types)
         if len(names) != len(types) or not 0 <= required <= len(types):
-            raise ValueError(
-                f"{len(types)} types, {len(names)} names and {required} required arguments do not go together"
-            )
+            raise ValueError(f"{len(types)} types, {len(names)} names and {required} required arguments do not go together")
         parameters: list[Parameter] = []
         for tp, name in zip(types, names, strict=True):
             write, read = self._hooks(tp, f"argument {name!r}")

@@ -11,6 +11,8 @@ looked up by name. Sets are sorted by the bytes of their elements, so that equal
 :data:`TAG` marks are for :mod:`.values_union`. They stand in front of a list, where no other value can stand.
 """
 
+# ruff: noqa: BLE001 - whatever a hook raises is told with its place
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -171,7 +173,7 @@ class SelfDescribing:
         forms: list[Any] = []
         try:
             for item in items:
-                forms.append(table[class_of(item)](item, depth))  # noqa: PERF401 - its length tells the place
+                forms.append(table[class_of(item)](item, depth))
         except Exception as error:
             raise at_step(error, f"[{len(forms)}]") from None
         return forms
@@ -314,6 +316,11 @@ decode: Final[Callable[[bytes | memoryview], Any]] = cast(
     "Callable[[bytes | memoryview], Any]", msgspec.msgpack.Decoder(ext_hook=_load_extension).decode
 )
 """Back from MessagePack: extensions are values again, everything else is as MessagePack says."""
+
+decode_tuple: Final[Callable[[bytes], tuple[Any, ...]]] = cast(
+    "Callable[[bytes], tuple[Any, ...]]", msgspec.msgpack.Decoder(tuple, ext_hook=_load_extension).decode
+)
+"""Like :data:`decode`, for bytes that hold a list, as a tuple. Raises an error of msgspec for any others."""
 
 ANYTHING: Final = SelfDescribing()
 HOOK_RESULT: Final = SelfDescribing(forms_allowed=True)

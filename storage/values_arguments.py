@@ -5,6 +5,8 @@ one call into msgspec. Whatever does not pass there goes through :class:`_Carefu
 allowed and names the argument that is not.
 """
 
+# ruff: noqa: BLE001, S110 - whatever is raised, the careful way is next, and tells it with its place
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from typing import Any, TypeAlias, cast
 from attrs import frozen
 
 from .errors import NotStorable, ValueUnreadable
-from .values_any import decode, encode_plain, pack
+from .values_any import decode, decode_tuple, encode_plain, pack
 from .values_hooks import EVERYTHING, Reader, Writer, does_nothing_on
 from .values_refusal import as_refusal, class_of, describe, find_lone_surrogate, join_steps, lone_surrogate
 
@@ -118,11 +120,7 @@ class _Careful:
 
     def _wrong_number(self, arguments: Any) -> str:
         names = ", ".join(parameter.name for parameter in self._parameters)
-        limits = (
-            f"{self._required} to {len(self._parameters)}"
-            if self._required < len(self._parameters)
-            else f"{self._required}"
-        )
+        limits = f"{self._required} to {len(self._parameters)}" if self._required < len(self._parameters) else f"{self._required}"
         if not isinstance(arguments, (list, tuple)):
             return f"{describe(arguments)} stands where a tuple of {limits} arguments ({names}) is expected"
         return f"there are {len(cast('list[Any]', arguments))} of them, where {limits} are expected ({names})"
@@ -154,9 +152,10 @@ def _one(careful: _Careful, first: type) -> tuple[Encode, Decode]:
 
     def decode_one(data: bytes) -> Arguments:
         try:
-            (a,) = decode(data)
+            arguments = decode_tuple(data)
+            (a,) = arguments
             if class_of(a) is first:
-                return (a,)
+                return arguments
         except Exception:
             pass
         return careful.decode(data)
@@ -177,9 +176,10 @@ def _two(careful: _Careful, first: type, second: type) -> tuple[Encode, Decode]:
 
     def decode_two(data: bytes) -> Arguments:
         try:
-            a, b = decode(data)
+            arguments = decode_tuple(data)
+            a, b = arguments
             if class_of(a) is first and class_of(b) is second:
-                return a, b
+                return arguments
         except Exception:
             pass
         return careful.decode(data)
@@ -200,9 +200,10 @@ def _three(careful: _Careful, first: type, second: type, third: type) -> tuple[E
 
     def decode_three(data: bytes) -> Arguments:
         try:
-            a, b, c = decode(data)
+            arguments = decode_tuple(data)
+            a, b, c = arguments
             if class_of(a) is first and class_of(b) is second and class_of(c) is third:
-                return a, b, c
+                return arguments
         except Exception:
             pass
         return careful.decode(data)
@@ -221,9 +222,9 @@ def _many(careful: _Careful, classes: list[Any]) -> tuple[Encode, Decode]:
 
     def decode_many(data: bytes) -> Arguments:
         try:
-            forms = decode(data)
-            if [*map(type, forms)] == classes:
-                return tuple(forms)
+            arguments = decode_tuple(data)
+            if [*map(type, arguments)] == classes:
+                return arguments
         except Exception:
             pass
         return careful.decode(data)

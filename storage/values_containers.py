@@ -10,6 +10,8 @@ that: a tuple under ``Sequence`` would come back as a list.
 Where the hook of the elements does nothing on their classes, found by one pass in C, the container itself is its form.
 """
 
+# ruff: noqa: BLE001 - whatever a hook raises is told with its place
+
 from __future__ import annotations
 
 import collections.abc as abc
@@ -172,9 +174,7 @@ def _fixed_tuple_writer(tp: Any, items: list[Writer]) -> Writer:
         if class_of(value) is not tuple:
             raise wrong(value, tp, f"tuple of length {length}")
         if len(value) != length:
-            raise Refusal(
-                f"a tuple of length {len(value)} stands where {type_name(tp)} is declared, of length {length}"
-            )
+            raise Refusal(f"a tuple of length {len(value)} stands where {type_name(tp)} is declared, of length {length}")
         forms: list[Any] = []
         try:
             for item, part in zip(items, value, strict=True):

@@ -107,12 +107,12 @@ class StrictConverter(cattrs.Converter):
         self._unstruct_copy_skip = self._unstructure_func.get_num_fns()
         self._struct_copy_skip = self._structure_func.get_num_fns()
 
-    def get_unstructure_hook(self, type: Any, cache_result: bool = True) -> Writer:
+    def get_unstructure_hook(self, type: Any, cache_result: bool = True) -> Writer:  # noqa: A002 - as in cattrs
         """The hook that turns values of a type into forms. Raises Refusal: such values cannot be stored."""
         hook = super().get_unstructure_hook(_hashable(type), cache_result)
         return hook if is_ours(hook) or is_guarded(hook) else _guarded_writer(hook, type)
 
-    def get_structure_hook(self, type: Any, cache_result: bool = True) -> Reader:
+    def get_structure_hook(self, type: Any, cache_result: bool = True) -> Reader:  # noqa: A002 - as in cattrs
         """The hook that turns forms into values of a type. Raises Refusal: such values cannot be stored."""
         hook = super().get_structure_hook(_hashable(type), cache_result)
         return hook if is_ours(hook) or is_guarded(hook) else _guarded_reader(hook, type)

@@ -12,6 +12,8 @@ Two facts go with each of our hooks, as attributes of the function:
   of ints is then checked by one pass in C. That is where the speed comes from.
 """
 
+# ruff: noqa: BLE001 - whatever a hook raises is told with its place
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -40,6 +42,7 @@ class Everything(frozenset[type]):
         return True
 
     def issuperset(self, _classes: object) -> bool:
+        """Always."""
         return True
 
 
@@ -146,9 +149,7 @@ def _exact_float(value: int) -> float:
     except OverflowError:
         converted = None
     if converted != value:
-        raise Refusal(
-            f"the int {value if value.bit_length() < 128 else 'given'} is not exact as a float; declare int or Decimal"
-        )
+        raise Refusal(f"the int {value if value.bit_length() < 128 else 'given'} is not exact as a float; declare int or Decimal")
     return cast("float", converted)
 
 

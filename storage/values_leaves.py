@@ -121,12 +121,10 @@ def _check_zone(zone: ZoneInfo) -> None:
     keyed = bool(zone.key)
     try:
         zone.__reduce__()  # raises for a zone that was read from a file, whose rules its key does not tell
-    except Exception:
+    except Exception:  # noqa: BLE001 - of the pickle module, which has no business here
         keyed = False
     if not keyed:
-        raise Refusal(
-            "its time zone was made with ZoneInfo.from_file, so its key does not tell its rules. Use ZoneInfo(key)"
-        )
+        raise Refusal("its time zone was made with ZoneInfo.from_file, so its key does not tell its rules. Use ZoneInfo(key)")
 
 
 def _load_datetime(data: bytes) -> datetime:

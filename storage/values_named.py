@@ -3,6 +3,8 @@
 A stored name that the type no longer has is an error; a named tuple's field that was not stored takes its default.
 """
 
+# ruff: noqa: BLE001 - whatever a hook raises is told with its place
+
 from __future__ import annotations
 
 from typing import Any, cast, get_origin
@@ -23,9 +25,7 @@ def named_tuple_writer(tp: Any, converter: Converter) -> Writer:
         if class_of(value) is not cls:
             raise wrong(value, tp)
         if extra := getattr(value, "__dict__", None):
-            raise Refusal(
-                f"the {cls.__name__} has attributes beside its fields, which would be lost: {', '.join(extra)}"
-            )
+            raise Refusal(f"the {cls.__name__} has attributes beside its fields, which would be lost: {', '.join(extra)}")
         forms: dict[str, Any] = {}
         name = ""
         try:
@@ -80,17 +80,13 @@ def typed_dict_writer(tp: Any, converter: Converter) -> Writer:
             for key, part in value.items():
                 writer = writers.get(key) if class_of(key) is str else None
                 if writer is None:
-                    raise Refusal(
-                        f"{type_name(tp)} has no key {short(key)}; it has {', '.join(map(repr, writers)) or 'none'}"
-                    )
+                    raise Refusal(f"{type_name(tp)} has no key {short(key)}; it has {', '.join(map(repr, writers)) or 'none'}")
                 forms[key] = writer(part)
         except Exception as error:
             raise at_step(error, key_step(key)) from None
         for name in required:
             if name not in forms:
-                raise Refusal(
-                    f"the key {name!r} is missing, which {type_name(tp)} requires; set it, or declare it NotRequired"
-                )
+                raise Refusal(f"the key {name!r} is missing, which {type_name(tp)} requires; set it, or declare it NotRequired")
         return forms
 
     return ours(write)

@@ -14,6 +14,8 @@ field's hook only if it has something to do; ``at`` holds the field under way, f
 missing or unknown field, an attribute too many) leave the compiled code for an ordinary function.
 """
 
+# ruff: noqa: BLE001 - whatever a hook raises is told with its place
+
 from __future__ import annotations
 
 import functools
@@ -178,9 +180,7 @@ def _unset(value: Any, step: str, error: Exception) -> Exception:
     is_set = hasattr(value, name) if _is_slot(class_of(value), name) else name in value.__dict__
     if not name or is_set:
         return at_step(error, step)
-    return Refusal(
-        f"the field {name!r} of the {type(value).__name__} was never set; set it, or give it a default", [step]
-    )
+    return Refusal(f"the field {name!r} of the {type(value).__name__} was never set; set it, or give it a default", [step])
 
 
 def _careful_reader(tp: Any, cls: type, fields: list[Field], readers: list[Reader]) -> Callable[[Any], Any]:
@@ -198,9 +198,7 @@ def _careful_reader(tp: Any, cls: type, fields: list[Field], readers: list[Reade
         value = new(cls)
         for name, (field, reader) in by_name.items():
             try:
-                object.__setattr__(
-                    value, name, reader(form[name], field.type) if name in form else _default(value, field, tp)
-                )
+                object.__setattr__(value, name, reader(form[name], field.type) if name in form else _default(value, field, tp))
             except Exception as error:
                 raise at_step(error, f".{name}") from None
         if _caches_hash(cls):

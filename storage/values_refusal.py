@@ -144,21 +144,18 @@ def _with_article(name: str) -> str:
 def type_name(tp: Any) -> str:
     """A type as a person would write it."""
     origin, arguments = get_origin(tp), get_args(tp)
-    if tp is None or tp is type(None):
-        return "None"
-    if tp is ...:
-        return "..."
-    if isinstance(tp, list):
+    if isinstance(tp, list):  # the parameters of a Callable
         return f"[{', '.join(map(type_name, cast('list[Any]', tp)))}]"
     if origin in (Union, types.UnionType):
         return " | ".join(map(type_name, arguments))
-    if origin is Literal:
-        return str(tp).replace("typing.", "")
-    if origin is None or not arguments:
-        return getattr(tp, "__name__", "") or str(tp).replace("typing.", "")
     if origin is Annotated:
         return type_name(arguments[0])
-    return f"{type_name(origin)}[{', '.join(map(type_name, arguments))}]"
+    if origin is not None and origin is not Literal and arguments:
+        return f"{type_name(origin)}[{', '.join(map(type_name, arguments))}]"
+    if tp is type(None) or tp is ...:
+        return "None" if tp is not ... else "..."
+    name = getattr(tp, "__name__", None)
+    return name if isinstance(name, str) and origin is not Literal else str(tp).replace("typing.", "")
 
 
 def wrong(value: object, declared: Any, allowed: str | None = None) -> Refusal:
@@ -235,9 +232,7 @@ def _contains_itself(value: object) -> bool:
 
 def lone_surrogate(value: object) -> Refusal:
     """The refusal of a value in which some text is not valid Unicode, with the steps to that text."""
-    return find_lone_surrogate(value) or Refusal(
-        "some text in it holds a lone surrogate; only valid Unicode can be stored"
-    )
+    return find_lone_surrogate(value) or Refusal("some text in it holds a lone surrogate; only valid Unicode can be stored")
 
 
 def find_lone_surrogate(value: object) -> Refusal | None:

@@ -22,6 +22,7 @@ from .values_refusal import Refusal, type_name
 Environment = Mapping[Any, Any]
 """What type variables stand for."""
 
+_CONVERTER: Any = getattr(attrs, "Converter", ())  # new in attrs 24.1
 _QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 _SELF: Any = typing.Self  # pyright: ignore[reportUnknownMemberType]
 _ANYTHING = (Any, object, inspect.Parameter.empty, attrs.NOTHING)
@@ -78,18 +79,14 @@ def inner(tp: Any) -> Any:
     if isinstance(tp, (str, ForwardRef)):
         text = tp if isinstance(tp, str) else tp.__forward_arg__
         raise Refusal(f"the annotation {text!r} is a name that was not found; define it at the top of its module")
-    if get_origin(tp) is Annotated:
-        return get_args(tp)[0]
-    if hasattr(tp, "__supertype__"):
-        return tp.__supertype__
     if isinstance(tp, TypeVar):
         return _variable_meaning(tp)
     alias = get_origin(tp) or tp
     if type(alias).__name__ == "TypeAliasType":
         return substitute(alias.__value__, dict(zip(alias.__type_params__, get_args(tp), strict=False)))
-    if qualifier(tp):
+    if alias is Annotated or qualifier(tp):
         return (get_args(tp) or (Any,))[0]
-    return str if tp is typing.LiteralString else tp
+    return str if tp is typing.LiteralString else getattr(tp, "__supertype__", tp)
 
 
 def bare(tp: Any) -> Any:
@@ -109,9 +106,7 @@ def _variable_meaning(variable: Any) -> Any:
 
 def substitute(tp: Any, environment: Environment) -> Any:
     """The type with each type variable (and ``Self``) replaced by what it stands for."""
-    return _rebuilt(
-        tp, lambda part: environment.get(part, part) if isinstance(part, TypeVar) or part is _SELF else part
-    )
+    return _rebuilt(tp, lambda part: environment.get(part, part) if isinstance(part, TypeVar) or part is _SELF else part)
 
 
 def without_metadata(tp: Any) -> Any:
@@ -144,9 +139,7 @@ def environments(tp: Any) -> dict[type, dict[Any, Any]]:
     def visit(cls: Any, arguments: tuple[Any, ...]) -> None:
         parameters = getattr(cls, "__parameters__", ())
         if not all(isinstance(parameter, TypeVar) for parameter in parameters):
-            raise Refusal(
-                f"{type_name(cls)} has type parameters other than plain type variables, which cannot be stored"
-            )
+            raise Refusal(f"{type_name(cls)} has type parameters other than plain type variables, which cannot be stored")
         environment: dict[Any, Any] = dict(zip(parameters, arguments, strict=False))
         found.setdefault(cls, environment)
         for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
@@ -194,7 +187,9 @@ def named_tuple_fields(tp: Any) -> list[Field]:
       Refusal: an annotation names something that cannot be found.
     """
     cls = get_origin(tp) or tp
-    annotations: dict[str, Any] = getattr(cls, "__annotations__", {})
+    annotations: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        annotations |= inspect.get_annotations(base)
     typed = _filled_in(tp, {name: annotations.get(name, Any) for name in cls._fields})
     defaults: dict[str, Any] = cls._field_defaults
     return [Field(name, typed[name], _constant(defaults[name]) if name in defaults else None) for name in cls._fields]
@@ -272,7 +267,7 @@ def _attrs_default(field: Any) -> Callable[[Any], Any] | None:
         value = default
         if isinstance(default, cast("type", attrs.Factory)):
             value = default.factory(owner) if default.takes_self else default.factory()
-        if not isinstance(converter, cast("type", attrs.Converter)):
+        if not isinstance(converter, _CONVERTER):
             return value if converter is None else converter(value)
         extra = ([owner] if converter.takes_self else []) + ([field] if converter.takes_field else [])
         return converter.converter(value, *extra)

@@ -189,9 +189,7 @@ def _members(tp: Any, converter: Converter) -> list[Member]:
     if len(known) < len(members):
         if not any(member.marked for member in known):
             return []
-        raise Refusal(
-            f"{type_name(tp)} has Any or object as a member, which takes in the others; declare one or the other"
-        )
+        raise Refusal(f"{type_name(tp)} has Any or object as a member, which takes in the others; declare one or the other")
     taken: dict[type, Member] = {}
     distinct: list[Member] = []
     for member in members:
@@ -225,9 +223,7 @@ def _member(declared: Any, plain: Any, converter: Converter) -> Member:
     by_hook = not (is_ours(write) and is_ours(read))
     classes = LEAF_CLASSES.get(plain) if get_origin(plain) is None else None
     if classes is None:
-        cls = (
-            dict if is_typed_dict(get_origin(plain) or plain) else container_class(plain) or get_origin(plain) or plain
-        )
+        cls = dict if is_typed_dict(get_origin(plain) or plain) else container_class(plain) or get_origin(plain) or plain
         classes = frozenset({cls})
     plain_form = (is_leaf_hook(write) and is_leaf_hook(read)) or (container_class(plain) is list and not by_hook)
     # (a list has its own form, which no mark can be mistaken for)
@@ -244,13 +240,11 @@ def _literal_members(values: list[Any]) -> list[Member]:
         if issubclass(cls, Enum):
             only = {member.name for member in allowed}
             members.append(Member(cls, frozenset({cls}), _enum_writer(cls, only), _enum_reader(cls, only), marked=True))
-        elif cls in PLAIN:
+        elif cls in PLAIN and cls is not float:
             write, read = _one_of(declared, allowed, wrong), _one_of(declared, allowed, unfit)
             members.append(Member(declared, frozenset({cls}), write, read, marked=False))
         else:
-            raise Refusal(
-                f"a literal is None, a bool, int, str, bytes or a member of an enum, not {describe(allowed[0])}"
-            )
+            raise Refusal(f"a literal is None, a bool, int, str, bytes or a member of an enum, not {describe(allowed[0])}")
     return members
 
 
@@ -318,9 +312,7 @@ def _flag_writer(cls: type[Flag]) -> Writer:
         if rest:
             form.append(rest)
         if read(form, cls) != value:
-            raise Refusal(
-                f"{describe(value)} of value {value.value} is not the sum of its bits, and would come back as another"
-            )
+            raise Refusal(f"{describe(value)} of value {value.value} is not the sum of its bits, and would come back as another")
         return form
 
     return ours(write)
@@ -340,9 +332,7 @@ def _flag_reader(cls: type[Flag]) -> Reader:
                 total |= members[bit].value
             else:
                 names = ", ".join(members)
-                raise Refusal(
-                    f"what is stored holds {describe(bit)}, which is not among the names of {cls.__name__}: {names}"
-                )
+                raise Refusal(f"what is stored holds {describe(bit)}, which is not among the names of {cls.__name__}: {names}")
         return cls(total)
 
     return ours(read)
