@@ -1,0 +1,147 @@
+"""Mailboxes: what is stored at a seal, and what is deleted (D1, E5)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure.entities.mailbox import Lane, Mailbox
+
+LANES = 3
+
+moves = st.lists(
+    st.one_of(
+        st.tuples(st.just("arrive"), st.integers(0, LANES - 1)),
+        st.tuples(st.just("consume"), st.integers(0, LANES - 1)),
+        st.tuples(st.just("withdraw"), st.integers(0, LANES - 1)),
+        st.tuples(st.just("seal"), st.just(0)),
+        st.tuples(st.just("reopen"), st.just(0)),
+        st.tuples(st.just("crash"), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+class Desk:
+    """A mailbox with lanes, the storage that its seals write, and a model of both.
+
+    ``waiting`` is the model: in the order of arrival each message that was not consumed, with its lane.
+    """
+
+    def __init__(self) -> None:
+        self.stored: dict[int, tuple[str, int]] = {}
+        self.sealed: list[tuple[str, int]] = []
+        self.waiting: list[tuple[str, int]] = []
+        self.arrivals = 0
+        self.open()
+
+    def open(self) -> None:
+        """Make lanes and mailbox of what is stored."""
+        self.lanes: list[Lane[tuple[str, int]]] = [deque() for _ in range(LANES)]
+        self.mailbox: Mailbox[tuple[str, int]] = Mailbox(*self.lanes)
+        for number, message in sorted(self.stored.items()):
+            self.mailbox.restored(number)
+            self.lanes[message[1]].append((number, message))
+
+    def arrive(self, lane: int) -> None:
+        """A message arrives in a lane."""
+        message = (f"m{self.arrivals}", lane)
+        self.arrivals += 1
+        self.lanes[lane].append((self.mailbox.number(), message))
+        self.waiting.append(message)
+
+    def consume(self, lane: int) -> None:
+        """The first message of a lane is consumed."""
+        if self.lanes[lane]:
+            number, message = self.lanes[lane].popleft()
+            self.mailbox.took(number)
+            self.waiting.remove(message)
+
+    def withdraw(self, lane: int) -> None:
+        """A message in the middle of a lane is taken out, as a release does with a request."""
+        if self.lanes[lane]:
+            place = len(self.lanes[lane]) // 2
+            number, message = self.lanes[lane][place]
+            del self.lanes[lane][place]
+            self.mailbox.took(number)
+            self.waiting.remove(message)
+
+    def seal(self) -> None:
+        """A batch is written."""
+        fresh, consumed = self.mailbox.seal()
+        assert len(consumed) == len(set(consumed))
+        assert set(consumed) <= set(self.stored), "what is deleted was stored"
+        for number in consumed:
+            del self.stored[number]
+        for number, message in fresh:
+            assert number not in self.stored, "what is stored was not there before"
+            self.stored[number] = message
+        self.sealed = list(self.waiting)
+
+    def reopen(self) -> None:
+        """The instance leaves memory, everything being written, and comes back."""
+        self.seal()
+        self.open()
+
+    def crash(self) -> None:
+        """What was not sealed is lost."""
+        self.waiting = list(self.sealed)
+        self.open()
+
+    def check(self) -> None:
+        """Storage holds what waited at the last seal, in order; the lanes hold what waits."""
+        assert [message for _, message in sorted(self.stored.items())] == self.sealed
+        for number, lane in enumerate(self.lanes):
+            assert [message for _, message in lane] == [each for each in self.waiting if each[1] == number]
+        assert len(self.mailbox) == len(self.waiting)
+
+
+@settings(max_examples=300, deadline=None)
+@given(moves=moves)
+def test_D1_storage_holds_what_was_sealed(moves: list[tuple[str, int]]) -> None:
+    """After any interleaving of arrivals, consumptions, seals, evictions and crashes, storage holds exactly the messages that
+    waited at the last seal, in the order of arrival; each is stored once and deleted once."""
+    desk = Desk()
+    for move, lane in moves:
+        if move in ("arrive", "consume", "withdraw"):
+            getattr(desk, move)(lane)
+        else:
+            getattr(desk, move)()
+        desk.check()
+    desk.seal()
+    desk.check()
+
+
+def test_D1_what_comes_and_goes_is_never_stored() -> None:
+    """A message that is consumed before the next seal costs nothing: it is neither stored nor deleted."""
+    lane: Lane[str] = deque()
+    mailbox = Mailbox(lane)
+    for _ in range(3):
+        lane.append((mailbox.number(), "m"))
+        mailbox.took(lane.popleft()[0])
+        assert mailbox.seal() == ([], [])
+
+
+def test_D1_what_waits_is_stored_once() -> None:
+    """A message that waits over several seals is stored by the first, and deleted by the one after its consumption."""
+    lane: Lane[str] = deque()
+    mailbox = Mailbox(lane)
+    number = mailbox.number()
+    lane.append((number, "m"))
+    assert mailbox.seal() == ([(number, "m")], [])
+    assert mailbox.seal() == ([], [])
+    lane.popleft()
+    mailbox.took(number)
+    assert mailbox.seal() == ([], [number])
+    assert mailbox.seal() == ([], [])
+
+
+def test_E2_numbers_rise_across_restarts() -> None:
+    """What arrives after a restart is numbered behind all that was read back, so that the order of arrival is kept."""
+    lane: Lane[str] = deque()
+    mailbox = Mailbox(lane)
+    for number in (3, 8):
+        mailbox.restored(number)
+    assert mailbox.number() > 8
