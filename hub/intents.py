@@ -92,15 +92,18 @@ class StartIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """Apply ``if_exists`` (O4)."""
         if self.instance_id in starting:
+            if self.if_exists == "return":
+                return False
             raise InstanceExists(f"the instance {self.instance_id!r} is started twice in one batch")
-        starting.add(self.instance_id)
         cell = runtime.residence.orchestration(self.instance_id)
-        if cell is None:
+        replaceable = self.if_exists == "replace" or (
+            self.if_exists == "replace_finished" and cell is not None and cell.machine.finished
+        )
+        if cell is None or replaceable:
+            starting.add(self.instance_id)
             return True
         if self.if_exists == "return":
             return False
-        if self.if_exists == "replace" or (self.if_exists == "replace_finished" and cell.machine.finished):
-            return True
         raise InstanceExists(
             f"an instance {self.instance_id!r} exists already"
             + (" and is still running" if not cell.machine.finished else "")

@@ -79,6 +79,29 @@ class OrchestrationVerbs(QueryVerbs):
         earlier = await submit(runtime, [intent])
         return Instance(self, earlier[0] or chosen)
 
+    async def start_and_raise(
+        self, orchestrator: Orchestrator[R, *Ts], *arguments: *Ts, instance_id: str, event: str, value: object = None
+    ) -> Instance[R]:
+        """Start an instance unless it exists, and raise an event to it, both or neither (O9).
+
+        Args:
+          orchestrator: the orchestrator, or its name.
+          *arguments: its arguments after the context.
+          instance_id: its id.
+          event: the event's name, compared without regard to case.
+          value: any value that describes itself (no class instances).
+
+        Raises:
+          InstanceFinished: the instance exists and has finished.
+          UnknownOrchestrator, ValueError, TypeError, NotStorable, StorageError, HubClosed: as for :meth:`start`.
+        """
+        runtime = self._open_runtime()
+        name, version, encoded = self._registry.orchestration(orchestrator, arguments)
+        message = EventRaised(check_event_name(event), self._registry.event_value(event, value))
+        start = StartIntent(check_instance_id(instance_id), StartExecution("", name, version, encoded), "return")
+        await submit(runtime, [start, InstanceIntent(instance_id, message)])
+        return Instance(self, instance_id)
+
     def instance(self, instance_id: str) -> Instance[Any]:
         """A handle for an instance, which need not exist.
 

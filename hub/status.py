@@ -86,13 +86,13 @@ def output_of(record: OrchestrationRecord, registry: Registry) -> Any:
         return None
     if record.status is RuntimeStatus.TERMINATED:
         return registry.values.codec(str).decode(record.output)
-    definition = registry.orchestrators.get(record.name)
+    definition = registry.orchestrators.get((record.name, record.version))
     codec = registry.values.codec(object) if definition is None else definition.result
     return codec.decode(record.output)
 
 
 def _arguments_of(record: OrchestrationRecord, registry: Registry) -> tuple[Any, ...]:
-    definition = registry.orchestrators.get(record.name)
+    definition = registry.orchestrators.get((record.name, record.version))
     if definition is None:
         return tuple(registry.values.codec(object).decode(record.arguments))
     try:

@@ -6,12 +6,12 @@ not by the await.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 from ..entities.errors import EntityOperationFailed
 from ..entities.ids import EntityId, EntityRef, check_instance_id
-from .context_base import ContextBase, checked_entity_id
+from .context_base import checked_entity_id
 from .definition import Activity, Orchestrator
 from .errors import ActivityFailed, SubOrchestrationFailed
 from .history import CallChild, CallEntity, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration
@@ -19,6 +19,7 @@ from .registry import check_event_name
 from .retrying import RetryingTask
 from .section import Section
 from .tasks import DurableTask, WorkTask
+from .waits import WaitVerbs
 
 if TYPE_CHECKING:
     from ..entities.entity import Entity
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound="Entity")
 R = TypeVar("R")
+V = TypeVar("V")
 Ts = TypeVarTuple("Ts")
 
 
-class CallVerbs(ContextBase):
+class CallVerbs(WaitVerbs):
     """Activities, children, entities, starts and events."""
 
     def call_activity(self, activity: Activity[R, *Ts], *arguments: *Ts) -> DurableTask[R]:
@@ -60,6 +62,34 @@ class CallVerbs(ContextBase):
             lambda failure: ActivityFailed(name, failure),
             options.retry,
         )
+
+    async def map(self, activity: Activity[R, V], items: Iterable[V], *, limit: int) -> list[R]:
+        """Run an activity for each item, at most ``limit`` at a time (O7): ``await ctx.map(resize, images, limit=10)``.
+
+        Args:
+          activity: an activity of one argument.
+          items: the arguments; they must be the same in each replay.
+          limit: how many run at a time, 1 or more.
+
+        Returns:
+          The results, in the order of the items.
+
+        Raises:
+          ActivityFailed: the first failure in the order of the items, when all have ended.
+          ValueError: the limit is below 1.
+          UnknownActivity, TypeError, NotStorable: as for :meth:`call_activity`.
+        """
+        if limit < 1:
+            raise ValueError(f"limit is 1 or more, not {limit}")
+        tasks: list[DurableTask[R]] = []
+        running: list[DurableTask[R]] = []
+        for item in items:
+            if len(running) == limit:
+                running.remove(await self.when_any(running))
+            task = self.call_activity(activity, item)
+            tasks.append(task)
+            running.append(task)
+        return await self.when_all(tasks)
 
     def call_sub_orchestrator(
         self, orchestrator: Orchestrator[R, *Ts], *arguments: *Ts, instance_id: str | None = None

@@ -16,7 +16,6 @@ from .context_base import checked_entity_id
 from .critical_section import CriticalSection
 from .errors import ContinueAsNew
 from .section import LOCK_SET_MAX, Section
-from .waits import WaitVerbs
 
 if TYPE_CHECKING:
     import random
@@ -28,7 +27,7 @@ CUSTOM_STATUS_BYTES_MAX: Final = 16 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class OrchestrationContext(CallVerbs, WaitVerbs):
+class OrchestrationContext(CallVerbs):
     """What an orchestrator is given as its first argument.
 
     Attributes:
@@ -69,6 +68,24 @@ class OrchestrationContext(CallVerbs, WaitVerbs):
         return uuid.UUID(int=self._kernel.random.getrandbits(128), version=4)
 
     # --- the life of the instance
+
+    def patched(self, name: str) -> bool:
+        """Whether this execution runs with a change of the code; for changes while instances are running.
+
+        True in each execution that comes by here for the first time with the new code, false in one that had already
+        passed when the change came: ``if ctx.patched("two-receipts"): ... else: ...``. The old branch can go when no such
+        execution is left.
+
+        Args:
+          name: a name for the change, 1 to 100 characters.
+
+        Raises:
+          ValueError: the name is empty or too long.
+        """
+        if not 0 < len(name) <= 100:
+            raise ValueError(f"a patch has a name of 1 to 100 characters, not {len(name)}")
+        self._kernel.check_running("patched is asked")
+        return self._kernel.patched(name)
 
     def continue_as_new(self, *arguments: Any, keep_events: bool = True) -> NoReturn:
         """End this execution and begin a new one with other arguments (O11). It does not return.

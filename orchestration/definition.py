@@ -126,9 +126,6 @@ class Activity(Generic[R_co, *Ts]):
     def __repr__(self) -> str:
         return f"<activity {self.name!r}>"
 
-    def _result_type(self) -> R_co:  # pragma: no cover - never called: it ties the type parameter to the class
-        raise NotImplementedError
-
 
 def _checked_timeout(timeout: timedelta | float | None) -> float | None:
     return None if timeout is None else due_time(timeout, 0) / 1_000_000

@@ -158,6 +158,13 @@ class CancelWork(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
     task: str
 
 
+class UsePatch(msgspec.Struct, frozen=True, array_like=True, tag="patch"):
+    """The code has a change of that name from here on; no answer. Its id is ``patch:`` and the name."""
+
+    id: str
+    name: str
+
+
 class LockEntities(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
     """Take the locks of a sorted set. Answered by LockTaken."""
 
@@ -182,6 +189,7 @@ Action: TypeAlias = (
     | SendEvent
     | StartTimer
     | CancelWork
+    | UsePatch
     | LockEntities
     | ReleaseLocks
 )
@@ -199,6 +207,7 @@ ACTIONS: Final = (
     SendEvent,
     StartTimer,
     CancelWork,
+    UsePatch,
     LockEntities,
     ReleaseLocks,
 )
@@ -223,6 +232,8 @@ def shown(action: Action) -> str:
             return f"create_timer for {action.fire_at} microseconds since 1970"
         case CancelWork():
             return f"cancelling step {action.task}"
+        case UsePatch():
+            return f"patched {action.name!r}"
         case LockEntities():
             return "lock_entities " + ", ".join(f"@{name}@{key}" for name, key in action.entities)
         case ReleaseLocks():

@@ -48,6 +48,7 @@ from .history import (
     TaskFailed,
     TimerFired,
     TurnStarted,
+    UsePatch,
     Work,
     shown,
 )
@@ -108,6 +109,7 @@ class Kernel:
         self.sealed = False
         self._on_foreign = on_foreign
         self._expected: dict[str, Action] = {}
+        self._patches: dict[str, bool] = {}
         self.current: Strand | None = None
         self._strands: dict[Strand, None] = {}
         self._random: random.Random | None = None
@@ -288,6 +290,16 @@ class Kernel:
         task = self.work(number, None, None)
         task.scope = scope
         return task
+
+    def patched(self, name: str) -> bool:
+        """Whether the code has a change: it has in every execution that first comes by here when it is there."""
+        known = self._patches.get(name)
+        if known is None:
+            action = UsePatch(f"patch:{name}", name)
+            known = self._patches[name] = not self.replaying or action.id in self._expected
+            if known:
+                self.ask(action)
+        return known
 
     @property
     def section(self) -> Section | None:

@@ -155,7 +155,11 @@ class OrchestrationMachine:
     @property
     def defined(self) -> bool:
         """Whether the code of the instance is defined to this hub (O18)."""
-        return self.record is None or self.record.status.final or self.record.name in self.registry.orchestrators
+        return (
+            self.record is None
+            or self.record.status.final
+            or (self.record.name, self.record.version) in self.registry.orchestrators
+        )
 
     @property
     def ready(self) -> bool:
@@ -410,7 +414,7 @@ class OrchestrationMachine:
 
     def _new_kernel(self, record: OrchestrationRecord) -> Kernel:
         self._drop_kernel()
-        definition = self.registry.orchestrator(record.name)
+        definition = self.registry.orchestrator_version(record.name, record.version)
         kernel = self.kernel = Kernel(definition, self.instance_id, record.execution, self.on_foreign)
         parent_id = None if record.parent is None else record.parent.instance_id
         self._context = OrchestrationContext(kernel, self.registry, record.version, parent_id)

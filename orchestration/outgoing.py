@@ -19,6 +19,7 @@ from .history import (
     SignalEntity,
     StartOrchestration,
     StartTimer,
+    UsePatch,
     Work,
 )
 from .messages import (
@@ -55,8 +56,8 @@ def effect_of(action: Action, instance_id: str, execution: str) -> Orchestration
             return RaiseEvent(action.instance_id, action.name, action.value)
         case StartTimer():
             return SetTimer(execution, action.id, action.fire_at)
-        case CancelWork():
-            return None  # what follows depends on what is cancelled: see cancelling
+        case CancelWork() | UsePatch():
+            return None  # nothing is sent; what a cancellation sends depends on what is cancelled: see cancelling
         case LockEntities():
             section = SectionId(instance_id, execution, action.id)
             return Send(EntityId(*action.entities[0]), LockRequest(section, action.entities, 0))

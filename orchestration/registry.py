@@ -1,7 +1,8 @@
 """The definitions of a hub, by name, and what follows from them: codecs, and the checks of a call's arguments.
 
-A name stands for one definition; a second one of the same kind is refused. Definitions are given as classes and
-decorated functions, or as modules that hold them.
+A name stands for one definition; a second one of the same kind is refused. Orchestrators may have several versions side by
+side: an instance stays on the one that it was started with. Definitions are given as classes and decorated functions, or
+as modules that hold them.
 """
 
 from __future__ import annotations
@@ -65,13 +66,13 @@ class Registry:
 
     Attributes:
       values: the hub's converter.
-      entities, orchestrators, activities: definitions by name.
+      entities, activities: definitions by name; ``orchestrators``: by name and version.
     """
 
     def __init__(self, values: Values, new_instance_id: Callable[[], str]) -> None:
         self.values = values
         self.entities: dict[str, EntityDefinition] = {}
-        self.orchestrators: dict[str, OrchestratorDefinition] = {}
+        self.orchestrators: dict[tuple[str, str | None], OrchestratorDefinition] = {}
         self.activities: dict[str, ActivityDefinition] = {}
         self.new_instance_id = new_instance_id
         self._operations: dict[tuple[str, object], OperationDefinition] = {}
@@ -108,7 +109,12 @@ class Registry:
             self._enter(self.entities, entity.name, entity, "entity classes")
         elif isinstance(definition, Orchestrator):
             worked_out = self._orchestrator(cast("Orchestrator[Any, *tuple[Any, ...]]", definition))
-            self._enter(self.orchestrators, worked_out.name, worked_out, "orchestrators")
+            if (worked_out.name, worked_out.version) in self.orchestrators:
+                raise DefinitionError(
+                    f"two orchestrators are named {worked_out.name!r} with version {worked_out.version!r}; give one of them "
+                    "another name= or version= in its decorator"
+                )
+            self.orchestrators[worked_out.name, worked_out.version] = worked_out
         elif isinstance(definition, Activity):
             active = self._activity(cast("Activity[Any, *tuple[Any, ...]]", definition))
             self._enter(self.activities, active.activity.name, active, "activities")
@@ -179,15 +185,31 @@ class Registry:
 
         Raises:
           UnknownOrchestrator: none is defined.
+          ValueError: the name alone is not enough: there are several versions.
           TypeError: it is neither.
         """
-        name = orchestrator.name if isinstance(orchestrator, Orchestrator) else orchestrator
-        if not isinstance(name, str):
+        if isinstance(orchestrator, Orchestrator):
+            return self.orchestrator_version(orchestrator.name, orchestrator.version)
+        if not isinstance(orchestrator, str):
             raise TypeError(f"an orchestrator is a function decorated with @orchestrator, or its name, not {orchestrator!r}")
-        found = self.orchestrators.get(name)
+        versions = [version for name, version in self.orchestrators if name == orchestrator]
+        if len(versions) > 1:
+            raise ValueError(f"orchestrator {orchestrator!r} has the versions {versions}; name the decorated function instead")
+        return self.orchestrator_version(orchestrator, versions[0] if versions else None)
+
+    def orchestrator_version(self, name: str, version: str | None) -> OrchestratorDefinition:
+        """The orchestrator of that name and version.
+
+        Raises:
+          UnknownOrchestrator: it is not defined.
+        """
+        found = self.orchestrators.get((name, version))
         if found is None:
+            known = sorted(f"{name!r}" + (f" (version {version!r})" if version else "") for name, version in self.orchestrators)
             raise UnknownOrchestrator(
-                f"no orchestrator named {name!r} is defined to this hub; defined are: {_names(self.orchestrators)}"
+                f"no orchestrator {name!r}"
+                + (f" of version {version!r}" if version else "")
+                + f" is defined to this hub; defined are: {', '.join(known) or 'none'}"
             )
         return found
 
