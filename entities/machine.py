@@ -130,12 +130,12 @@ class EntityMachine:
         return bool(lane) and not self._is_async(lane[0][1])
 
     @property
-    def waiting_operation(self) -> bool:
-        """Whether the next thing to do is an async operation, which begins when its message is durable (D2)."""
+    def waiting_operation(self) -> int | None:
+        """The number of the async operation that is the next thing to do; it begins when its message is durable (D2)."""
         if self.running is not None or self.control or self.definition is None:
-            return False
+            return None
         lane = self.queue if self.lock is None else self.held
-        return bool(lane) and self._is_async(lane[0][1])
+        return lane[0][0] if lane and self._is_async(lane[0][1]) else None
 
     @property
     def empty(self) -> bool:

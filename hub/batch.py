@@ -32,7 +32,7 @@ class OpenBatch:
       acks: callers to be told that it is durable, each with what it gets.
       activities: activities that start when it is durable, by their key.
       cancelled: keys of activities that are to be cancelled.
-      operations: entities in front of an async operation whose message it makes durable.
+      operations: entities in front of an async operation, and the number of its message, durable with this batch.
       finished: the records of instances that reached a final status.
       requests: request ids that it stores.
       sealed: what was handed to the store.
@@ -46,7 +46,7 @@ class OpenBatch:
     acks: list[tuple[Ack, Any]] = field(factory=list)
     activities: dict[bytes, ActivityRecord] = field(factory=dict)
     cancelled: list[bytes] = field(factory=list)
-    operations: list[EntityCell] = field(factory=list)
+    operations: list[tuple[EntityCell, int]] = field(factory=list)
     finished: list[OrchestrationRecord] = field(factory=list)
     requests: list[str] = field(factory=list)
     sealed: Batch | None = None

@@ -144,7 +144,7 @@ class EntityCell(Cell):
     @property
     def evictable(self) -> bool:
         """Not while an async operation runs, or is about to."""
-        return self.machine.running is None and not self.machine.waiting_operation and not self.machine.ready
+        return self.machine.running is None and self.machine.waiting_operation is None and not self.machine.ready
 
 
 class OrchestrationCell(Cell):

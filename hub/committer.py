@@ -33,11 +33,19 @@ class Committer:
       commits: batches that became durable since the hub was opened.
     """
 
-    def __init__(self, store: Store, epoch: int, residence: Residence, on_durable: Callable[[OpenBatch], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        epoch: int,
+        residence: Residence,
+        on_durable: Callable[[OpenBatch], None],
+        on_failure: Callable[[StorageError], None],
+    ) -> None:
         self._store = store
         self._epoch = epoch
         self._residence = residence
         self._on_durable = on_durable
+        self._on_failure = on_failure
         self.committed = store.commit_number
         self.open = OpenBatch(self.committed + 1)
         self.under_way: OpenBatch | None = None
@@ -114,6 +122,7 @@ class Committer:
         batch.commit = None
         self._retry_at = monotonic() + self._retry_seconds
         self._retry_seconds = min(2 * self._retry_seconds, limits.STORAGE_RETRY_SECONDS[1])
+        self._on_failure(error)
 
     def _try_again(self, batch: OpenBatch) -> None:
         if monotonic() >= self._retry_at:

@@ -168,13 +168,22 @@ class Engine:
             if cell.damaged:
                 return
             if not machine.ready:
-                if isinstance(cell, EntityCell) and cell.machine.waiting_operation:
-                    self.batch.operations.append(cell)
+                self._note_operation(cell)
                 return
             cell.queued = True
             self.ready.append(cell)
         cell.load += 1
         self.backlog += 1
+
+    def _note_operation(self, cell: AnyCell) -> None:
+        """Have the async operation in front of which an entity stands begin when the open batch is durable.
+
+        Its message came with this batch or an earlier one, so it is durable then.
+        """
+        if isinstance(cell, EntityCell):
+            number = cell.machine.waiting_operation
+            if number is not None:
+                self.batch.operations.append((cell, number))
 
     def terminate_now(self, cell: OrchestrationCell, reason: str) -> None:
         """End an instance within the open batch, its children too (O4, O16)."""
@@ -258,8 +267,7 @@ class Engine:
         else:
             load = 0
             cell.queued = False
-            if isinstance(cell, EntityCell) and cell.machine.waiting_operation:
-                self.batch.operations.append(cell)
+            self._note_operation(cell)
         self.backlog += load - cell.load
         cell.load = load
 

@@ -98,26 +98,27 @@ class OpenableHub:
         self._entered = True
         await trio.lowlevel.checkpoint()
         epoch = self._store.open()
+        options = self._options
+        self._nursery = trio.open_nursery()
+        nursery = await self._nursery.__aenter__()
+        self._scope = nursery.cancel_scope
         try:
-            self._nursery = trio.open_nursery()
-            nursery = await self._nursery.__aenter__()
+            self._runtime = Runtime(
+                self._store,
+                epoch,
+                self._registry,
+                nursery,
+                clock=HubClock(options.clock),
+                cache_bytes=options.cache_bytes,
+                threads_max=options.threads_max,
+                request_ttl=options.request_ttl,
+                request_limit=options.request_limit,
+                stop_on_storage_error=options.on_storage_error == "stop",
+            )
         except BaseException:
+            await self._nursery.__aexit__(None, None, None)
             self._store.close()
             raise
-        options = self._options
-        self._scope = nursery.cancel_scope
-        self._runtime = Runtime(
-            self._store,
-            epoch,
-            self._registry,
-            nursery,
-            clock=HubClock(options.clock),
-            cache_bytes=options.cache_bytes,
-            threads_max=options.threads_max,
-            request_ttl=options.request_ttl,
-            request_limit=options.request_limit,
-            stop_on_storage_error=options.on_storage_error == "stop",
-        )
         self._runtime.scheduler.paused = options.paused
         nursery.start_soon(self._runtime.run, name=f"perdure hub {self._name}")
         return self
@@ -145,9 +146,13 @@ class OpenableHub:
             if runtime.crash is None:
                 # An activity or operation was interrupted (Ctrl-C); nobody wants to see that in a group of one.
                 raise _sole_leaf(group) from None
+            # What the body raised beside that cancellation, without the hub's own group around it.
+            inner = members_of(group)[0] if len(members_of(group)) == 1 else group
+            if not isinstance(inner, HubClosed):
+                raise inner from None
         finally:
             runtime.close()
-        if runtime.crash is not None and (exc is None or isinstance(exc, trio.Cancelled)):
+        if runtime.crash is not None and (exc is None or isinstance(exc, trio.Cancelled | HubClosed)):
             raise runtime.crash
         return None
 

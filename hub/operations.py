@@ -29,10 +29,10 @@ class OperationRunner:
         self._after = after
         self.running = 0
 
-    def begin(self, cells: list[EntityCell]) -> None:
-        """Begin the operations that these entities stand in front of; their batch is durable."""
-        for cell in cells:
-            if cell.machine.waiting_operation:
+    def begin(self, durable: list[tuple[EntityCell, int]]) -> None:
+        """Begin operations whose messages are durable, if their entities still stand in front of just those."""
+        for cell, number in durable:
+            if cell.machine.waiting_operation == number:
                 run = cell.machine.begin(as_datetime(self._clock.now()))
                 self.running += 1
                 self._nursery.start_soon(self._drive, cell, run, name=f"{cell.machine.entity_id} {run.definition.name}")

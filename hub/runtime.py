@@ -69,7 +69,7 @@ class Runtime:
         self.registry = registry
         self.clock = clock
         self.residence = Residence(store, registry, cache_bytes)
-        self.committer = Committer(store, epoch, self.residence, self._durable)
+        self.committer = Committer(store, epoch, self.residence, self._durable, self._tell_waiting)
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)
         self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id)
@@ -81,7 +81,6 @@ class Runtime:
             Recovery(store, self.engine),
             stop_on_storage_error=stop_on_storage_error,
             busy_elsewhere=lambda: bool(self.activities.running or self.operations.running),
-            tell_waiting=self._tell_waiting,
         )
         self.result_waiters: dict[str, list[Ack]] = {}
         self.crash: BaseException | None = None

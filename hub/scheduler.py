@@ -17,7 +17,6 @@ from . import limits
 from .ack import Ack
 
 if TYPE_CHECKING:
-    from ..storage.errors import StorageError
     from .committer import Committer
     from .engine import Engine
     from .recovery import Recovery
@@ -38,7 +37,6 @@ class Scheduler:
         *,
         stop_on_storage_error: bool,
         busy_elsewhere: Callable[[], bool],
-        tell_waiting: Callable[[StorageError], None],
     ) -> None:
         self._engine = engine
         self._committer = committer
@@ -49,7 +47,6 @@ class Scheduler:
         self._idle: list[Ack] = []
         self.paused = False
         self._busy_elsewhere = busy_elsewhere
-        self._tell_waiting = tell_waiting
 
     def wake(self) -> None:
         """Something was put into the engine from outside of the loop."""
@@ -66,6 +63,8 @@ class Scheduler:
         engine, committer = self._engine, self._committer
         while True:
             failing = committer.failure is not None
+            if committer.failure is not None and self._stop_on_storage_error:
+                raise committer.failure
             engine.fire_timers(committer.under_way)
             if engine.ready and not self.paused and not failing:
                 engine.run(limits.SLICE_SECONDS)
@@ -91,13 +90,7 @@ class Scheduler:
         if wait:
             with trio.move_on_after(wait):
                 await trio.sleep_forever()
-        before = committer.failure
         committer.settle(limits.YIELD_SECONDS if working else limits.IDLE_YIELD_SECONDS)
-        failure = committer.failure
-        if failure is not None and failure is not before:
-            self._tell_waiting(failure)
-            if self._stop_on_storage_error:
-                raise failure
 
     async def _park(self) -> None:
         if self._idle and not self._engine.ready and not self._busy_elsewhere():

@@ -65,7 +65,7 @@ class WhenAll(Combinator[T_co]):
 
     def _look(self) -> None:
         # Every task is asked, not only until the first that is not done: asking is how an awaited event is taken.
-        if not self._finished and all([task.done for task in self.tasks]):  # noqa: C419
+        if not self._finished and all([task.look() for task in self.tasks]):  # noqa: C419
             self._finish()
 
     def _take(self) -> Any:
@@ -91,6 +91,6 @@ class WhenAny(Combinator[T_co]):
         if not self._finished:
             # One after another: the first that is done is the winner, and the rest is not even asked.
             for task in self.tasks:
-                if task.done:
+                if task.look():
                     self._finish(task)
                     return

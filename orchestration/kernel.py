@@ -15,8 +15,9 @@ Refusal
 
 Closing
   Dropping a coroutine runs its ``finally`` and ``with`` blocks. :meth:`close` seals the kernel first, so that nothing
-  comes out of that (O19): sealed, it answers every request with a task that is never done. Code that awaits it while
-  being closed yields, and Python ends the closing with an error instead of going round for ever.
+  comes out of that (O19): sealed, it answers every request with a task that is never done. An await in such a block is
+  ended like the one before it, so that ordinary cleaning up is left quietly. Code that goes on asking is answered by a
+  yield in the end, which makes Python give up instead of going round for ever.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from __future__ import annotations
 import contextvars
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
+from .closing import close_coroutine
 from .errors import Cancelled, ContinueAsNew, NondeterminismError
 from .events import EventBuffers
 from .history import (
@@ -57,6 +59,9 @@ from .section import Section
 from .section_turns import SectionTurns
 from .strand import Body, Ending, Scope, Strand
 from .tasks import CANCELLED, DurableTask, SignalTask, WorkTask, as_task
+
+AWAITS_WHILE_CLOSING_MAX: Final = 1000
+"""How many awaits of one task are ended quietly while it is closed: more than any cleaning up has."""
 
 
 class ReplayStopped(BaseException):
@@ -107,6 +112,8 @@ class Kernel:
         self.runnable: deque[Strand] = deque()
         self.waits = 0
         self.sealed = False
+        self.closed = False
+        self._awaits_left: int | None = None
         self._on_foreign = on_foreign
         self._expected: dict[str, Action] = {}
         self._patches: dict[str, bool] = {}
@@ -241,7 +248,7 @@ class Kernel:
         Raises:
           RuntimeError: something else uses the context or a task: another task of the program, an activity.
         """
-        if self.current is None and not self.sealed:
+        if self.current is None and (self.closed or not self.sealed):
             raise RuntimeError(
                 f"{what} outside of orchestration {self.instance_id!r}: its context and its tasks work only in its own code, "
                 "not in activities, callbacks or other tasks"
@@ -249,12 +256,8 @@ class Kernel:
 
     def next_number(self) -> str:
         """The number of the step that the running code is about to ask for."""
-        if self.current is None:
-            if self.sealed:
-                return ""
-            self.check_running("the context is used")
-        assert self.current is not None
-        return self.current.next_number()
+        self.check_running("the context is used")
+        return "" if self.current is None else self.current.next_number()
 
     def ask(self, action: Action) -> None:
         """Take an action from the code; while replaying, compare it with the journal.
@@ -314,11 +317,15 @@ class Kernel:
     # --- cancellation
 
     def check_cancelled(self) -> None:
-        """Raise where the running code waits, if a scope around it is cancelled (O7).
+        """Raise where the running code waits, if it is being closed, or a scope around it is cancelled (O7).
 
         Raises:
+          GeneratorExit: it is being closed.
           Cancelled: one is.
         """
+        if self._awaits_left:
+            self._awaits_left -= 1
+            raise GeneratorExit
         strand = self.current
         if strand is not None and strand.cancel_pending:
             strand.cancel_pending = False
@@ -364,6 +371,7 @@ class Kernel:
     @property
     def random(self) -> random.Random:
         """The execution's random numbers: the same in each replay, others in each execution (O2)."""
+        self.check_running("random numbers are asked for")
         if self._random is None:
             self._random = random.Random(self.execution)  # noqa: S311 - determinism is the purpose
         return self._random
@@ -375,22 +383,13 @@ class Kernel:
         return [failure for task in self.failed if (failure := task.unretrieved_failure) is not None]
 
     def close(self) -> RuntimeError | None:
-        """Drop the code (O19). Returns the error if the code refused to be closed; it is then lost, without effect."""
+        """Drop the code (O19). Returns the error if some of it refused to be closed; it is then lost, without effect."""
         self.sealed = True
         self.runnable.clear()
         refused: RuntimeError | None = None
         while self._strands:
             strand, _ = self._strands.popitem()  # the youngest first: tasks before the nursery that waits for them
-            try:
-                strand.variables.run(strand.coroutine.close)
-            except RuntimeError as error:
-                if getattr(strand.coroutine, "cr_frame", None) is not None:
-                    abandoned.append(strand.coroutine)
-                    refused = error
-            except BaseException:  # noqa: BLE001, S110 - what a finally block raises while it is dropped concerns nobody
-                pass
+            self._awaits_left = AWAITS_WHILE_CLOSING_MAX
+            refused = close_coroutine(strand.coroutine, strand.variables) or refused
+        self.closed = True
         return refused
-
-
-abandoned: list[Coroutine[Any, Any, Any]] = []
-"""Coroutines that refused to be closed. Python would run their code once more when it frees them, so they are kept."""

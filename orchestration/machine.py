@@ -16,7 +16,6 @@ Endings
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -41,19 +40,15 @@ from .history import (
     ExecutionEnded,
     ExecutionStarted,
     HistoryEntry,
-    LockTaken,
-    TaskCompleted,
-    TaskFailed,
-    TimerFired,
     TurnStarted,
     Work,
     open_sections,
     open_work,
 )
+from .incoming import concerns, event_of
 from .kernel import Kernel
 from .messages import (
     Cancel,
-    EventRaised,
     Finished,
     OrchestrationEffect,
     OrchestrationMessage,
@@ -62,13 +57,11 @@ from .messages import (
     SectionGranted,
     StartExecution,
     Suspend,
-    TaskResult,
     Terminate,
-    TimerDue,
 )
 from .outgoing import cancelling, effect_of, leaving
 from .registry import Registry
-from .status import OrchestrationRecord, RuntimeStatus
+from .status import OrchestrationRecord, RuntimeStatus, execution_after
 
 _log = logging.getLogger(__name__)
 
@@ -179,8 +172,7 @@ class OrchestrationMachine:
 
     def revive(self, history: list[HistoryEntry], now: int) -> None:
         """Make a kernel and replay the journal of the execution; a mismatch suspends the instance (O3)."""
-        record = self.record
-        assert record is not None
+        record = self._running
         self._open_sections, self._open_work = open_sections(history), open_work(history)
         if not self.defined:
             return
@@ -190,10 +182,8 @@ class OrchestrationMachine:
         if kernel.mismatch is not None:
             self._drop_kernel()
             failure = FailureDetails.from_exception(kernel.mismatch)
-            if record.status is not RuntimeStatus.SUSPENDED or record.failure != failure:
+            if record.suspend(None, failure, now):
                 _log.error("orchestration %r is suspended: %s", self.instance_id, kernel.mismatch)
-                record.suspended_from = record.suspended_from or record.status
-                record.status, record.failure, record.updated_at = RuntimeStatus.SUSPENDED, failure, now
                 self.changed = True
         elif kernel.ending is not None:
             self._begin_turn(now)
@@ -210,8 +200,7 @@ class OrchestrationMachine:
           now: the hub's time, microseconds since 1970.
           budget: 1 or more.
         """
-        done = 0
-        turn = False
+        done, turn = 0, False
         while done < budget and (self.control or self.inbox):
             record = self.record
             if not self.control and record is not None and record.status is RuntimeStatus.SUSPENDED:
@@ -229,6 +218,12 @@ class OrchestrationMachine:
 
     # --- turns
 
+    @property
+    def _running(self) -> OrchestrationRecord:
+        """The record, where there must be one."""
+        assert self.record is not None
+        return self.record
+
     def _begin_turn(self, now: int) -> None:
         self.now = max(self.now, now)
         self.journal.append(TurnStarted(self.now))
@@ -237,53 +232,32 @@ class OrchestrationMachine:
 
     def _concerns(self, message: OrchestrationMessage) -> bool:
         """Whether a message changes anything; what comes too late is dropped here, before it reaches the journal."""
-        record, kernel = self.record, self.kernel
-        running = record is not None and not record.status.final
-        match message:
-            case SectionGranted(section=section):
-                wanted = running and kernel is not None and section.position in kernel.unreleased
-                if wanted and record is not None and section.execution == record.execution:
-                    return True
-                self.effects.append(release_of(section, message.entities))
-                return False
-            case StartExecution():
-                return record is not None and record.execution == message.execution and record.status is RuntimeStatus.PENDING
-            case TaskResult() | TimerDue():
-                current = record is not None and message.execution == record.execution
-                concerns = current and kernel is not None and message.task in kernel.tasks
-            case _:
-                concerns = running
-        if not concerns:
+        if concerns(message, self.record, self.kernel):
+            return True
+        if isinstance(message, SectionGranted):
+            self.effects.append(release_of(message.section, message.entities))  # handed back at once (L5)
+        else:
             _log.info("%s for orchestration %r came too late and is dropped", type(message).__name__, self.instance_id)
-        return concerns
+        return False
 
     def _handle(self, message: OrchestrationMessage) -> None:
         match message:
-            case TaskResult(outcome=Success(value=value)):
-                event = TaskCompleted(message.task, value)
-            case TaskResult(outcome=Failure(failure=failure)):
-                event = TaskFailed(message.task, failure)
-            case EventRaised():
-                event = EventReceived(message.name, message.value)
-            case SectionGranted():
-                event = LockTaken(message.section.position)
-            case TimerDue():
-                event = TimerFired(message.task)
             case StartExecution():
                 event = self._started(message)
             case Terminate():
                 return self._terminate(message)
             case Cancel():
-                if self._resume(message.reason):
+                if not self._can_be_interrupted(message.reason):
                     return None
                 event = CancelRequested(message.reason)
             case Suspend():
-                return self._suspend(message.reason)
+                self.changed = self._running.suspend(message.reason, None, self.now) or self.changed
+                return None
             case Resume():
                 self._resume(message.reason)
                 return None
             case _:
-                raise InvariantViolated(f"{message!r} is no message of an orchestration")
+                event = event_of(message)
         kernel = self.kernel
         if kernel is None:
             raise InvariantViolated(f"orchestration {self.instance_id!r} ran a turn without its code")
@@ -291,9 +265,18 @@ class OrchestrationMachine:
         kernel.apply(event, self._context)
         return self._settle()
 
+    def _can_be_interrupted(self, reason: str | None) -> bool:
+        """Get ready to be cancelled; false if there is no code that could be interrupted."""
+        if not self._resume(reason):
+            _log.warning("orchestration %r cannot be cancelled before its code fits its journal; terminate it", self.instance_id)
+            return False
+        if self.kernel is None:  # it has not begun
+            self._end_cancelled()
+            return False
+        return True
+
     def _started(self, start: StartExecution) -> ExecutionStarted:
-        record = self.record
-        assert record is not None
+        record = self._running
         record.status, record.updated_at = RuntimeStatus.RUNNING, self.now
         self.changed = True
         self._new_kernel(record).now = self.now
@@ -304,26 +287,14 @@ class OrchestrationMachine:
         told = FailureDetails.from_exception(OrchestrationTerminated(self.instance_id, message.reason))
         self._end(RuntimeStatus.TERMINATED, output, None, Failure(told), message if message.recursive else None)
 
-    def _suspend(self, reason: str | None) -> None:
-        record = self.record
-        assert record is not None
-        if record.status is not RuntimeStatus.SUSPENDED:
-            record.suspended_from, record.status = record.status, RuntimeStatus.SUSPENDED
-            record.reason, record.updated_at = reason, self.now
-            self.changed = True
-
     def _resume(self, reason: str | None) -> bool:
-        """Go on after a suspension; true if the instance cannot, since its code still does not fit its journal."""
-        record = self.record
-        assert record is not None
-        if record.status is RuntimeStatus.SUSPENDED:
+        """Go on after a suspension; false if the instance cannot, since its code still does not fit its journal."""
+        if self._running.status is RuntimeStatus.SUSPENDED:
             if self.kernel is None:
-                return True
-            record.status = record.suspended_from or RuntimeStatus.RUNNING
-            record.suspended_from = record.failure = None
-            record.reason, record.updated_at = reason, self.now
+                return False
+            self._running.resume(reason, self.now)
             self.changed = True
-        return False
+        return True
 
     def _settle(self) -> None:
         """Journal what the code asked for, turn it into effects, and see whether the code has ended."""
@@ -332,8 +303,7 @@ class OrchestrationMachine:
         if kernel.actions:
             actions, kernel.actions = kernel.actions, []
             self.journal.extend(actions)
-            record = self.record
-            assert record is not None
+            record = self._running
             for action in actions:
                 if isinstance(action, CancelWork):
                     effect = cancelling(kernel.cancelled.pop(action.task), self.instance_id, record.execution)
@@ -350,22 +320,24 @@ class OrchestrationMachine:
         if ending.continued is not None:
             self._renew(ending.continued, kernel)
         elif ending.cancelled:
-            told = FailureDetails.from_exception(OrchestrationCanceled(self.instance_id))
-            self._end(RuntimeStatus.CANCELED, None, None, Failure(told))
+            self._end_cancelled()
         elif ending.failure is not None:
             self._end(RuntimeStatus.FAILED, None, ending.failure, Failure(ending.failure))
         else:
             assert ending.value is not None
             self._end(RuntimeStatus.COMPLETED, ending.value, None, Success(ending.value))
 
+    def _end_cancelled(self) -> None:
+        told = FailureDetails.from_exception(OrchestrationCanceled(self.instance_id))
+        self._end(RuntimeStatus.CANCELED, None, None, Failure(told))
+
     def _renew(self, continued: ContinueAsNew, old: Kernel) -> None:
         """Begin a new execution in place of the old one, with its unread events first (O11)."""
-        record = self.record
-        assert record is not None
+        record = self._running
         events = old.events.kept() if continued.keep_events else []
         self.effects.extend(leaving(self.instance_id, record.execution, {}, old.open, None))
         self._drop_kernel()
-        record.execution = hashlib.blake2b(f"{record.execution}:next".encode(), digest_size=16).hexdigest()
+        record.execution = execution_after(record.execution)
         record.arguments, record.updated_at = continued.arguments, self.now
         self.changed = True
         self.effects.append(Renewed())

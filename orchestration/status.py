@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 
 import msgspec
 
@@ -29,6 +30,11 @@ class RuntimeStatus(enum.StrEnum):
 
 
 _FINAL = frozenset({RuntimeStatus.COMPLETED, RuntimeStatus.FAILED, RuntimeStatus.CANCELED, RuntimeStatus.TERMINATED})
+
+
+def execution_after(execution: str) -> str:
+    """The id of the execution that continues one as new: as good as random, and the same whenever it is computed."""
+    return hashlib.blake2b(f"{execution}:next".encode(), digest_size=16).hexdigest()
 
 
 class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
@@ -77,3 +83,17 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
     suspended_from: RuntimeStatus | None = None
     reason: str | None = None
     tags: dict[str, str] = {}
+
+    def suspend(self, reason: str | None, failure: FailureDetails | None, now: int) -> bool:
+        """Suspend it, deliberately or for a failure; false if it was suspended just so before."""
+        if self.status is RuntimeStatus.SUSPENDED and failure in (None, self.failure):
+            return False
+        self.suspended_from = self.suspended_from or self.status
+        self.status, self.failure, self.reason, self.updated_at = RuntimeStatus.SUSPENDED, failure, reason, now
+        return True
+
+    def resume(self, reason: str | None, now: int) -> None:
+        """Go back to what it was before it was suspended."""
+        self.status = self.suspended_from or RuntimeStatus.RUNNING
+        self.suspended_from = self.failure = None
+        self.reason, self.updated_at = reason, now

@@ -89,9 +89,8 @@ class DurableTask(Generic[T_co]):
     @property
     def done(self) -> bool:
         """Whether it has finished, well or not. Asking counts as wanting: a wait takes an event that is there (O9)."""
-        if not self._finished:
-            self._look()
-        return self._finished
+        self._kernel.check_running("a task is asked")
+        return self.look()
 
     @property
     def result(self) -> T_co:
@@ -130,6 +129,12 @@ class DurableTask(Generic[T_co]):
         return self._take()
 
     # --- for the kernel and the combinators
+
+    def look(self) -> bool:
+        """Whether it has finished; a wait takes an event that is there."""
+        if not self._finished:
+            self._look()
+        return self._finished
 
     def belongs_to(self, kernel: TaskHost) -> bool:
         """Whether it is a task of that kernel's orchestration."""

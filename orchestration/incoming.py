@@ -1,0 +1,46 @@
+"""From messages to events: what concerns an execution, and how the journal says it."""
+
+from __future__ import annotations
+
+from ..entities.messages import Failure, Success
+from ..storage.errors import InvariantViolated
+from .history import Event, EventReceived, LockTaken, TaskCompleted, TaskFailed, TimerFired
+from .kernel import Kernel
+from .messages import EventRaised, OrchestrationMessage, SectionGranted, StartExecution, TaskResult, TimerDue
+from .status import OrchestrationRecord, RuntimeStatus
+
+
+def concerns(message: OrchestrationMessage, record: OrchestrationRecord | None, kernel: Kernel | None) -> bool:
+    """Whether a message changes anything: not if it is another execution's, or answers what nobody waits for any more."""
+    if record is None or record.status.final:
+        return False
+    match message:
+        case StartExecution():
+            return record.execution == message.execution and record.status is RuntimeStatus.PENDING
+        case SectionGranted(section=section):
+            return section.execution == record.execution and kernel is not None and section.position in kernel.unreleased
+        case TaskResult() | TimerDue():
+            return message.execution == record.execution and kernel is not None and message.task in kernel.tasks
+        case _:
+            return True
+
+
+def event_of(message: OrchestrationMessage) -> Event:
+    """What a message that concerns an execution is in its journal.
+
+    Raises:
+      InvariantViolated: it is none of those that the code hears of.
+    """
+    match message:
+        case TaskResult(outcome=Success(value=value)):
+            return TaskCompleted(message.task, value)
+        case TaskResult(outcome=Failure(failure=failure)):
+            return TaskFailed(message.task, failure)
+        case EventRaised():
+            return EventReceived(message.name, message.value)
+        case SectionGranted():
+            return LockTaken(message.section.position)
+        case TimerDue():
+            return TimerFired(message.task)
+        case _:
+            raise InvariantViolated(f"{message!r} is no event of an execution")
