@@ -113,7 +113,7 @@ class EntityContext:
           NotStorable: the value cannot be kept exactly.
         """
         encoded = self._host.event_value(name, value)
-        self._emit(RaiseEvent(check_instance_id(instance_id), name, encoded))
+        self._emit(RaiseEvent(check_instance_id(instance_id), name.casefold(), encoded))
 
     def delete(self) -> None:
         """Delete this entity's state when the operation has ended well. The next operation starts afresh."""

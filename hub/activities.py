@@ -148,6 +148,8 @@ class ActivityRunner:
             outcome = await self._outcome(record, definition, flag)
         del self._cancels[key]
         self.running -= 1
+        if self._nursery.cancel_scope.cancel_called:
+            return  # the hub is closing; however the activity took that, it runs again
         slots = self._slots.get(record.name)
         if slots is not None:
             if slots.waiting:
@@ -174,5 +176,7 @@ class ActivityRunner:
         except trio.TooSlowError:
             late = TimeoutError(f"attempt {record.attempt} of activity {record.name!r} took longer than {record.timeout} s")
             return Failure(FailureDetails.from_exception(late))
-        except Exception as error:  # noqa: BLE001 - whatever an activity raises is its failure
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever an activity raises is its failure
             return Failure(FailureDetails.from_exception(error))

@@ -12,7 +12,7 @@ from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import InstanceExists
 from ..orchestration.messages import EventRaised, StartExecution
 from ..orchestration.registry import check_event_name
-from .intents import IfExists, InstanceIntent, Intent, SignalIntent, StartIntent, submit
+from .intents import IfExists, InstanceIntent, Intent, SignalIntent, StartIntent, check_if_exists, submit
 from .runtime import Runtime, new_instance_id
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class ClientBatch:
           InstanceExists: the batch starts that id already; whether the hub has it is checked at the end.
           UnknownOrchestrator, TypeError, ValueError, NotStorable: as for :meth:`TaskHub.start`.
         """
+        check_if_exists(if_exists)
         name, version, encoded = self._registry.orchestration(orchestrator, arguments)
         chosen = new_instance_id() if instance_id is None else check_instance_id(instance_id)
         if chosen in self._starting:
@@ -74,12 +75,20 @@ class ClientBatch:
         self._add(InstanceIntent(check_instance_id(instance_id), EventRaised(check_event_name(name), encoded)))
 
     def _add(self, intent: Intent) -> None:
+        self._collected().append(intent)
+
+    def _collected(self) -> list[Intent]:
         if self._intents is None:
             raise RuntimeError("this batch was submitted; open a new one with hub.batch()")
-        self._intents.append(intent)
+        return self._intents
 
     async def __aenter__(self) -> Self:
-        """Begin to collect."""
+        """Begin to collect.
+
+        Raises:
+          RuntimeError: it was submitted before.
+        """
+        self._collected()
         return self
 
     async def __aexit__(

@@ -157,8 +157,13 @@ class Engine:
         assert isinstance(cell, OrchestrationCell)
         self._delete_journal(cell)
 
-    def touch(self, cell: AnyCell) -> None:
-        """Note that a cell changed: the open batch will write it, and it gets a turn if it has something to do."""
+    def touch(self, cell: AnyCell, arrived: int = 1) -> None:
+        """Note that a cell changed: the open batch will write it, and it gets a turn if it has something to do.
+
+        Args:
+          cell: the cell.
+          arrived: how many messages it got.
+        """
         if not cell.dirty:
             cell.dirty = True
             cell.batch = self.batch.number
@@ -172,8 +177,9 @@ class Engine:
                 return
             cell.queued = True
             self.ready.append(cell)
-        cell.load += 1
-        self.backlog += 1
+            arrived = len(machine.mailbox)
+        cell.load += arrived
+        self.backlog += arrived
 
     def _note_operation(self, cell: AnyCell) -> None:
         """Have the async operation in front of which an entity stands begin when the open batch is durable.
@@ -204,7 +210,7 @@ class Engine:
             for key in self.residence.keys_of(cell, table):
                 self.batch.writes[table][key] = None
         cell.purged = True
-        self.touch(cell)
+        self.touch(cell, arrived=0)
 
     # --- turns
 

@@ -133,7 +133,7 @@ class EntityVerbs(OpenableHub):
         asked = fingerprint("call", str(target), name, encoded)
         record = runtime.requests.find(request_id, asked)
         if record is None:
-            runtime.requests.reserve(1)
+            runtime.requests.reserve(1, runtime.engine.batch)
             runtime.engine.to_entity(target, Operation(name, encoded, ClientRequest(request_id)))
             runtime.requests.keep(request_id, asked, runtime.engine.batch)
         elif record.outcome is not None:

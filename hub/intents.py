@@ -8,7 +8,7 @@ between, so either all are accepted, in order, or none is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from attrs import field, frozen
 
@@ -21,6 +21,16 @@ from .requests import fingerprint
 from .runtime import Runtime
 
 IfExists = Literal["fail", "return", "replace_finished", "replace"]
+
+
+def check_if_exists(if_exists: object) -> None:
+    """Refuse what is none of the choices.
+
+    Raises:
+      ValueError: it is none.
+    """
+    if if_exists not in get_args(IfExists):
+        raise ValueError(f"if_exists is one of {', '.join(map(repr, get_args(IfExists)))}, not {if_exists!r}")
 
 
 class Intent(Protocol):
@@ -190,7 +200,7 @@ async def submit(runtime: Runtime, intents: Sequence[Intent]) -> list[str | None
         earlier.append(None)
         if intent.check(runtime, starting):
             accepted.append(intent)
-    runtime.requests.reserve(len(request_ids))
+    runtime.requests.reserve(len(request_ids), runtime.engine.batch)
     for intent in accepted:
         intent.accept(runtime)
     await runtime.durable()

@@ -42,9 +42,13 @@ class OperationRunner:
         ended: tuple[Any, Any] | BaseException
         try:
             ended = await run.coroutine
-        except Exception as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
             ended = error
         self.running -= 1
+        if self._nursery.cancel_scope.cancel_called:
+            return  # the hub is closing; however the operation took that, it runs again (E5)
         cell.machine.finish(run, ended)
         cell.operated_at = self._clock.now()
         self._after(cell)

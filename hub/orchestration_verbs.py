@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import trio
 
@@ -15,7 +15,7 @@ from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
 from .ack import Ack
 from .instance import Instance
-from .intents import IfExists, InstanceIntent, StartIntent, submit
+from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit
 from .lookups import durable_record, stored_record
 from .opening import checked_seconds
 from .query_verbs import QueryVerbs
@@ -69,8 +69,7 @@ class OrchestrationVerbs(QueryVerbs):
           HubClosed: the hub is not open.
         """
         runtime = self._open_runtime()
-        if if_exists not in get_args(IfExists):
-            raise ValueError(f"if_exists is one of {', '.join(map(repr, get_args(IfExists)))}, not {if_exists!r}")
+        check_if_exists(if_exists)
         name, version, encoded = self._registry.orchestration(orchestrator, arguments)
         chosen = new_instance_id() if instance_id is None else check_instance_id(instance_id)
         kept = None if request_id is None else check_request_id(request_id)

@@ -34,6 +34,7 @@ class Recovery:
         self._store = store
         self._engine = engine
         self._inbox_at: bytes | None = b""
+        self._inbox_end = keys.u64(engine.residence.next_number)
         # Their keys are read at once, so that what is scheduled from now on is not taken for something left over.
         self._activities = deque(_all_keys(store, tables.ACTIVITIES))
 
@@ -64,15 +65,15 @@ class Recovery:
     def _take_up_messages(self, start: bytes) -> None:
         at: bytes | None = start
         for _ in range(limits.RECOVERY_PAGE):
-            found = self._store.keys(tables.INBOX, at, None, 1)
+            found = self._store.keys(tables.INBOX, at, self._inbox_end, 1)
             if not found:
                 at = None
                 break
             prefix = found[0][:8]
             at = keys.prefix_end(prefix)
-            cell = self._engine.residence.by_number(prefix)
+            cell = self._engine.residence.take_up(prefix)
             if cell is not None:
-                self._engine.touch(cell)
+                self._engine.touch(cell, arrived=0)
             if at is None:
                 break
         self._inbox_at = at

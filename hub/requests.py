@@ -84,13 +84,17 @@ class Requests:
             )
         return record
 
-    def reserve(self, wanted: int) -> None:
-        """Check that so many more ids can be kept.
+    def reserve(self, wanted: int, batch: OpenBatch) -> None:
+        """Check that so many more ids can be kept; those whose time is over make room.
 
         Raises:
           LimitReached: they cannot; none that is kept is forgotten early to make room.
         """
-        if wanted and self.count + wanted > self._kept_max:
+        if not wanted:
+            return
+        if self.count + wanted > self._kept_max:
+            self._prune(batch, self.count + wanted - self._kept_max)
+        if self.count + wanted > self._kept_max:
             raise LimitReached(
                 f"{self.count} request ids are kept and {wanted} more would exceed the limit of {self._kept_max} "
                 "(request_limit): use fewer, keep them for a shorter time (request_ttl), or raise the limit"
@@ -105,7 +109,8 @@ class Requests:
           batch: the open batch.
           target: the instance id of a start; such an id lives as long as its instance.
         """
-        self._prune(batch)
+        self._prune(batch, _PRUNED_AT_A_TIME)
+        self._drop(request_id, batch)  # one of the same name whose time is over
         expires_at = 0 if target else self._now() + self._ttl
         self.count += 1
         if expires_at:
@@ -127,8 +132,14 @@ class Requests:
 
     def forget(self, request_id: str, batch: OpenBatch) -> None:
         """Drop an id: its instance is gone."""
-        if self._current(request_id) is not None:
+        self._drop(request_id, batch)
+
+    def _drop(self, request_id: str, batch: OpenBatch) -> None:
+        record = self._current(request_id)
+        if record is not None:
             self.count -= 1
+            if record.expires_at:
+                batch.writes[tables.EXPIRY][keys.u64(record.expires_at) + request_id.encode()] = None
             self._write(request_id, None, batch)
 
     def committed(self, batch: OpenBatch) -> None:
@@ -157,11 +168,13 @@ class Requests:
         batch.requests.append(request_id)
         self._uncommitted[request_id] = (record, batch.number)
 
-    def _prune(self, batch: OpenBatch) -> None:
-        """Drop a few ids whose time is over; each new id pays for two old ones, so there is never a heap of them."""
+    def _prune(self, batch: OpenBatch, at_most: int) -> None:
+        """Drop some ids whose time is over; each new id pays for two old ones, so there is never a heap of them."""
         expiry = batch.writes[tables.EXPIRY]
-        expired = self._store.keys(tables.EXPIRY, b"", keys.u64(self._now() + 1), _PRUNED_AT_A_TIME + len(expiry))
-        for key in [key for key in expired if key not in expiry][:_PRUNED_AT_A_TIME]:
-            expiry[key] = None
-            self.count -= 1
-            self._write(key[8:].decode(), None, batch)
+        expired = self._store.keys(tables.EXPIRY, b"", keys.u64(self._now() + 1), at_most + len(expiry))
+        for key in [key for key in expired if key not in expiry][:at_most]:
+            record = self._current(key[8:].decode())
+            if record is not None and record.expires_at == keys.read_u64(key):
+                self._drop(key[8:].decode(), batch)
+            else:
+                expiry[key] = None

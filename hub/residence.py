@@ -105,8 +105,13 @@ class Residence:
         self._admit(cell)
         return cell
 
-    def by_number(self, prefix: bytes) -> AnyCell | None:
-        """The cell of a number that storage has; ``None`` if its record cannot be found or read."""
+    @property
+    def next_number(self) -> int:
+        """The number that the next new instance gets."""
+        return self._next_number
+
+    def take_up(self, prefix: bytes) -> AnyCell | None:
+        """Read the instance of a number into memory; ``None`` if it is there, or its record cannot be found or read."""
         try:
             data = self._store.get(tables.INSTANCES, prefix)
         except DamagedRecord as error:
@@ -116,8 +121,9 @@ class Residence:
             return None
         record = decode_instance(data)
         if isinstance(record, EntityRecord):
-            return self.entity(EntityId(record.name, record.key))
-        return self.orchestration(record.instance_id)
+            entity_id = EntityId(record.name, record.key)
+            return None if entity_id in self.entities else self.entity(entity_id)
+        return None if record.instance_id in self.orchestrations else self.orchestration(record.instance_id)
 
     def revive(self, cell: OrchestrationCell, now: int) -> None:
         """Read the journal of an instance and replay it; a damaged journal parks the instance."""

@@ -44,6 +44,7 @@ class Scheduler:
         self._stop_on_storage_error = stop_on_storage_error
         self._parked = trio.Event()
         self._gate: list[Ack] = []
+        self._admitted = 0  # clients that have left the gate and have not sent yet
         self._idle: list[Ack] = []
         self.paused = False
         self._busy_elsewhere = busy_elsewhere
@@ -93,7 +94,7 @@ class Scheduler:
         committer.settle(limits.YIELD_SECONDS if working else limits.IDLE_YIELD_SECONDS)
 
     async def _park(self) -> None:
-        if self._idle and not self._engine.ready and not self._busy_elsewhere():
+        if self._idle and not self._engine.ready and not self._admitted and not self._busy_elsewhere():
             idle, self._idle = self._idle, []
             for ack in idle:
                 ack.succeed(None)
@@ -105,6 +106,7 @@ class Scheduler:
 
     def _open_gate(self) -> None:
         gate, self._gate = self._gate, []
+        self._admitted += len(gate)
         for ack in gate:
             ack.succeed(None)
 
@@ -115,7 +117,14 @@ class Scheduler:
         while self._engine.backlog >= limits.BACKLOG_MAX:
             ack = Ack()
             self._gate.append(ack)
-            await ack.wait()
+            try:
+                await ack.wait()
+            finally:
+                if ack in self._gate:
+                    self._gate.remove(ack)
+                else:
+                    self._admitted -= 1
+                    self.wake()
 
     async def wait_idle(self) -> None:
         """Wait until no work is ready or running and everything is durable."""
