@@ -43,7 +43,7 @@ class TaskHub(EntityVerbs, OrchestrationVerbs):
       request_limit: how many request ids are kept at most (D8).
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
-      converter: a cattrs converter with hooks of your own for values.
+      converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
