@@ -45,7 +45,8 @@ def _who_asks() -> str:
         module = str(frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] != "trio":
             break
-        name = f"trio.{frame.f_code.co_qualname}"
+        if "<locals>" not in frame.f_code.co_qualname:  # the wrappers of Trio's decorators say nothing
+            name = f"trio.{frame.f_code.co_qualname}"
         frame = frame.f_back
     return name.replace(".__enter__", "").replace(".__aenter__", "").replace("NurseryManager", "open_nursery")
 
