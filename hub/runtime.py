@@ -23,6 +23,7 @@ from .clock import HubClock
 from .committer import Committer
 from .engine import Engine
 from .errors import HubClosed
+from .guard import refuse_inside_turns
 from .operations import OperationRunner
 from .records import ActivityRecord
 from .recovery import Recovery
@@ -121,7 +122,9 @@ class Runtime:
         Raises:
           HubClosed: it is closed.
           ForkedHub: this process is a fork of the owner.
+          ForbiddenAwait: the code of an orchestration or a plain operation asks.
         """
+        refuse_inside_turns("the hub's own verbs")
         if os.getpid() != self._pid:
             raise ForkedHub("this process was forked from the one that opened the hub; open a hub of your own in it")
         if self.crash is not None:

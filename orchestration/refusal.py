@@ -14,6 +14,7 @@ _INSTEAD: Final = (
     ("nursery", "ctx.open_nursery"),
     ("TaskGroup", "ctx.open_nursery"),
     ("CancelScope", "ctx.move_on_after, ctx.fail_after or ctx.CancelScope"),
+    ("hub's", "the verbs of the context: self.context in an entity, ctx in an orchestrator"),
     ("gather", "ctx.when_all"),
     ("Event", "ctx.wait_for_external_event"),
     ("receive", "ctx.wait_for_external_event"),

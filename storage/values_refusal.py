@@ -168,7 +168,7 @@ def wrong(value: object, declared: Any, allowed: str | None = None) -> Refusal:
     """
     name, own = type_name(declared), type(value).__name__
     reason = f"{describe(value)} stands where {name} is declared"
-    if isinstance(declared, type) and get_origin(declared) is None and isinstance(value, declared):
+    if declared in type(value).__mro__:
         return Refusal(
             f"{reason}; {own} is a subclass of {name}, and would come back as a plain {name}. Pass exactly "
             f"{_with_article(name)}, or declare {own} (in a Union, if several classes may stand here)"

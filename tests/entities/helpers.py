@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attrs import define, field
-
 from perdure.entities.entity import Entity
 from perdure.entities.failures import FailureDetails
 from perdure.entities.ids import EntityId
@@ -98,9 +97,7 @@ class Subject:
         assert machine.definition is not None
         return read_state(machine.definition, machine.entity_id, machine.state, machine.version)
 
-    def send(
-        self, operation: Any, *arguments: Any, caller: int | None = None, section: SectionId | None = None
-    ) -> Operation:
+    def send(self, operation: Any, *arguments: Any, caller: int | None = None, section: SectionId | None = None) -> Operation:
         """Put an operation into the mailbox: a signal, or a call if there is a caller."""
         message = self.bench.message(self.id, operation, *arguments, caller=caller, section=section)
         self.machine.accept(message)
@@ -168,7 +165,7 @@ class Subject:
             run.coroutine.send(given)
         except StopIteration as stop:
             self.machine.finish(run, stop.value)
-        except BaseException as error:  # noqa: BLE001 - however it ended, the machine is told
+        except BaseException as error:
             self.machine.finish(run, error)
 
     def run_all(self) -> list[EntityEffect]:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 
 from attrs import define, field
-
 from perdure.entities.entity import Entity
 from perdure.entities.ids import EntityId
 from perdure.entities.lock import release_of
@@ -19,9 +18,7 @@ from perdure.entities.messages import (
     EntityEffect,
     EntityMessage,
     Granted,
-    LockRelease,
     LockRequest,
-    Operation,
     SectionId,
     Send,
 )
@@ -133,4 +130,30 @@ def requests_in(subject: Subject) -> list[SectionId]:
     return [message.section for _, message in subject.machine.queue if isinstance(message, LockRequest)]
 
 
-__all__ = ["LockRelease", "LockRequest", "Operation", "Post", "requests_in", "section", "set_of"]
+# --- pages, to lock
+
+
+@define
+class Page(Entity):
+    """Remembers who wrote on it."""
+
+    lines: list[str] = field(factory=list)
+
+    def write(self, line: str) -> int:
+        self.lines.append(line)
+        return len(self.lines)
+
+
+A, B, C, D = (Page.at(key) for key in "abcd")
+mine, other, third = section("mine"), section("other"), section("third")
+
+
+def request(asked: SectionId, *refs: EntityId, at: EntityId = A) -> LockRequest:
+    """A section's request as it reaches one entity of the set."""
+    locks = set_of(*(refs or (at,)))
+    return LockRequest(asked, locks, locks.index((at.name, at.key)))
+
+
+def locked_by(subject: Subject) -> SectionId | None:
+    """Whose lock it is."""
+    return None if subject.machine.lock is None else subject.machine.lock.section

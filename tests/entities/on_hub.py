@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-
 from perdure.hub import TaskHub
 from perdure.storage.memory_store import MemoryCommit, MemoryStore
 from perdure.storage.store import Batch
 from perdure.storage.tables import ACTIVITIES, DIRECTORY, INBOX, INSTANCES, LETTERS
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds after which a test that is stuck fails; no test takes a noticeable part of that."""
 
 
@@ -52,10 +51,14 @@ class WatchedStore(MemoryStore):
 
 @asynccontextmanager
 async def opened(*definitions: object, store: MemoryStore | None = None, **options: Any) -> AsyncGenerator[TaskHub]:
-    """An open hub; what takes too long inside fails."""
+    """An open hub; what takes too long inside fails, and a commit that is still held is let go at the end."""
+    disk = store or MemoryStore()
     with trio.fail_after(PATIENCE):
-        async with TaskHub("Test", definitions, storage=store or MemoryStore(), **options) as hub:
-            yield hub
+        async with TaskHub("Test", definitions, storage=disk, **options) as hub:
+            try:
+                yield hub
+            finally:
+                disk.hold_commits(False)
 
 
 async def until(condition: Callable[[], object]) -> None:

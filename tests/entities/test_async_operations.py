@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-
 from perdure.entities.entity import Entity
 from perdure.entities.messages import Answer, Failure, LockRelease, LockRequest, Send, Success, WaitingClient
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-
 from perdure.entities.context import EntityContext
 from perdure.entities.entity import Entity
 from perdure.entities.errors import UnknownEntity, UnknownOperation
@@ -55,7 +54,7 @@ class Hand(Entity):
     def send_all(self) -> str:
         context = self.context
         context.signal_entity(Ear.at("1"), Ear.hear, 1)
-        context.raise_event("i", "Name", {"a": (1, 2)})
+        context.raise_event("i", "news", {"a": (1, 2)})
         context.signal_entity(EntityId("ear", "2"), "hear", 2, True)
         started = context.start(chore, 3, instance_id="mine")
         context.signal_entity(Hand.at("k"), Hand.send_all)
@@ -138,7 +137,7 @@ def test_E8_signals_starts_and_events_in_order(hand: Subject) -> None:
     bench = hand.bench
     assert effects[:-1] == [
         Send(Ear.at("1"), bench.message(Ear.at("1"), Ear.hear, 1)),
-        RaiseEvent("i", "Name", bench.registry.event_value("Name", {"a": (1, 2)})),
+        RaiseEvent("i", "news", bench.registry.event_value("news", {"a": (1, 2)})),
         Send(Ear.at("2"), bench.message(Ear.at("2"), Ear.hear, 2, True)),
         StartInstance("chore", bench.registry.orchestration(chore, (3,))[2], "mine"),
         Send(hand.id, bench.message(hand.id, Hand.send_all)),

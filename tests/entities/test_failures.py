@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-
 from perdure.entities.errors import EntityOperationFailed
 from perdure.entities.failures import MESSAGE_LENGTH_MAX, TRACEBACK_LENGTH_MAX, FailureDetails
 from perdure.entities.ids import EntityId
@@ -246,13 +245,12 @@ def test_E4_a_false_cause_is_a_cause() -> None:
     assert FailureDetails.from_exception(error).is_caused_by(Falsy)
 
 
-@settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=200))
 def test_E4_any_text_can_be_stored(text: str) -> None:
     """Whatever an exception says, lone surrogates included, can be stored and comes back the same."""
     failure = FailureDetails.from_exception(ValueError(text))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(failure), type=FailureDetails) == failure
-    if "\ud800" > max(text, default="") or text.isascii():
+    if max(text, default="") < "\ud800" or text.isascii():
         assert failure.message == text
 
 
@@ -266,5 +264,5 @@ def test_E4_nothing_is_imported_to_read_one() -> None:
         "failure = msgspec.json.decode(sys.stdin.buffer.read(), type=FailureDetails)\n"
         "print(failure.is_caused_by(ValueError), failure.is_caused_by(OSError), 'nowhere' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], input=elsewhere, capture_output=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", program], input=elsewhere, capture_output=True, check=True)
     assert done.stdout.split() == [b"True", b"False", b"False"]

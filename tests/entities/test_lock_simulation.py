@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-
 from perdure.entities.entity import Entity
 from perdure.entities.ids import EntityId
 from perdure.entities.messages import (

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-
 from perdure.entities.entity import Entity
 from perdure.entities.errors import UnknownEntity, UnknownOperation
 from perdure.entities.ids import EntityId
@@ -16,8 +15,6 @@ from perdure.entities.messages import Answer, Failure, Operation, Success, Waiti
 from perdure.storage.errors import NotStorable
 
 from .helpers import NOW, Bench, Subject, fresh, only_letter
-
-quick = settings(max_examples=60, deadline=None)
 
 
 @define
@@ -56,7 +53,6 @@ def journal() -> Subject:
 # --- E1
 
 
-@quick
 @given(chunks=st.lists(st.integers(0, 5), max_size=8), budget=st.integers(1, 7))
 def test_E1_order_of_arrival(chunks: list[int], budget: int) -> None:
     """However messages arrive and turns are cut, operations run one after another in the order of arrival, each once."""
@@ -75,7 +71,6 @@ def test_E1_order_of_arrival(chunks: list[int], budget: int) -> None:
     assert journal.machine.operations_run == arrived
 
 
-@quick
 @given(waiting=st.integers(0, 9), budget=st.integers(1, 9))
 def test_E1_a_turn_keeps_to_its_budget(waiting: int, budget: int) -> None:
     """A turn works off as many messages as it may, says how many, and leaves the others in order."""

@@ -13,7 +13,6 @@ import pytest
 from attrs import define, field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from perdure.entities.entity import Entity
 from perdure.entities.ids import EntityId
 from perdure.entities.messages import (
@@ -174,11 +173,13 @@ def send(subject: Subject, script: Script, name: str, caller: int | None) -> Ope
     return message
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(steps=steps)
 def test_E4_any_sequence_leaves_what_the_good_ones_did(steps: list[tuple[Script, str, bool, str]]) -> None:
-    """After any sequence, state and effects are those of the operations that ended well, in order, plus one answer or letter
-    for each that did not, whether operations are plain or async, gathered in one turn or not, and across restarts."""
+    """State and effects are those of the good operations, in order, plus one answer or letter for each failed one.
+
+    So it is for plain and async operations, for many in one turn or one at a time, and across restarts.
+    """
     subject = Bench(Actor, Target, chore).subject(Actor.at("k"))
     model, expected = Model(), list[Any]()
     for number, (script, name, called, then) in enumerate(steps):

@@ -8,9 +8,9 @@ from collections import namedtuple
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
 import cattrs
@@ -151,6 +151,23 @@ def test_a_named_tuple_without_annotations_is_stored() -> None:
     assert fingerprint(codec.decode(codec.encode(pair(1, "x")))) == fingerprint(pair(1, "x"))
 
 
+def test_a_uuid_keeps_how_safe_it_is() -> None:
+    """What the system said about the uniqueness of a UUID comes back, though it is not compared."""
+    for safety in SafeUUID:
+        assert ANYTHING.decode(ANYTHING.encode(UUID(int=5, is_safe=safety))).is_safe is safety
+
+
+def test_a_path_that_its_text_does_not_tell_is_not_altered() -> None:
+    """A path comes back with the same parts or is refused, also where its text means another one."""
+    path = PureWindowsPath("./a:b")
+    try:
+        data = ANYTHING.encode(path)
+    except NotStorable:
+        assert PureWindowsPath(str(path)).parts != path.parts
+    else:
+        assert ANYTHING.decode(data).parts == path.parts
+
+
 def test_a_codec_is_made_once_for_a_type_and_place() -> None:
     """The same type and place have the same codec; another place has another."""
     assert VALUES.codec(list[int], "state") is VALUES.codec(list[int], "state")
@@ -176,6 +193,7 @@ def test_a_converter_with_other_rules_is_refused() -> None:
         (str, b"\x01"),
         (int, VALUES.codec(bool).encode(True)),
         (float, VALUES.codec(int).encode(2**53 + 1)),
+        (float, VALUES.codec(str).encode("1.5")),
         (Level, VALUES.codec(str).encode("MIDDLE")),
         (Cat | None, VALUES.codec(int).encode(1)),
         (Cat | int, VALUES.codec(str).encode("x")),

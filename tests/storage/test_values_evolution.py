@@ -155,6 +155,25 @@ def test_E12_an_int_field_may_become_a_float() -> None:
     assert repr(VALUES.codec(Changed).decode(OLD).a) == "5.0"
 
 
+def test_E12_an_int_field_may_become_an_optional_float() -> None:
+    """The conversion holds within a union too."""
+    stored = VALUES.codec(list[int]).encode([5])
+
+    assert repr(VALUES.codec(list[float | None]).decode(stored)) == "[5.0]"
+
+
+def test_E12_an_object_with_new_fields_can_be_hashed() -> None:
+    """A class that keeps its hash works after a field was added."""
+
+    @attrs.frozen(cache_hash=True)
+    class Hashed:
+        a: int
+        b: str
+        c: int = 3
+
+    assert hash(VALUES.codec(Hashed).decode(OLD)) == hash(Hashed(5, "five"))
+
+
 def test_E12_stored_fields_are_plain_data() -> None:
     """What an upgrade converts can be read without the class, as a dict by field name."""
     assert VALUES.codec(object).decode(OLD) == {"a": 5, "b": "five"}

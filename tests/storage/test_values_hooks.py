@@ -9,7 +9,7 @@ import pytest
 from attrs import define
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.strategies import configure_tagged_union, include_subclasses
-from perdure.storage.errors import NotStorable, ValueUnreadable
+from perdure.storage.errors import NotStorable, PerdureError, ValueUnreadable
 from perdure.storage.values import Values, make_converter
 
 from .value_strategies import Cat, Dog, UserId
@@ -127,6 +127,38 @@ def test_a_hook_that_raises_or_returns_an_object_is_reported() -> None:
         Values(failing).codec(Money).decode(b"\x90")
     with pytest.raises(NotStorable, match=r"hook of Money returned.*a Cat"):
         Values(silly).codec(Money).encode(EURO)
+
+
+def test_a_hook_of_a_base_is_for_its_subclasses_too() -> None:
+    """A registered hook decides whether objects of subclasses may stand for a class, in a union as well."""
+
+    class Coin(Money):
+        pass
+
+    coin = Coin(Decimal(2), "EUR")
+    values = money_values()
+
+    for tp in (Money, Money | int, list[Money | None]):
+        value: Any = [coin] if tp == list[Money | None] else coin
+        assert back(values, tp, value) == ([coin] if value == [coin] else coin)
+    with pytest.raises(NotStorable, match="a float"):
+        values.codec(Money | int).encode(1.5)
+
+
+def test_a_hook_may_use_codecs_and_converter_directly() -> None:
+    """Whatever refuses a part within a hook, the reason arrives."""
+    converter = make_converter()
+    inner = Values()
+    converter.register_unstructure_hook(Money, lambda money: inner.codec(int, "amount").encode(money.amount))
+    converter.register_structure_hook(Money, lambda stored, _: converter.structure(stored, Cat))
+    codec = Values(converter).codec(Money, "state")
+
+    with pytest.raises(NotStorable, match=r"^state: a Decimal stands where int is declared"):
+        codec.encode(EURO)
+    with pytest.raises(ValueUnreadable, match=r"^state: what is stored is a bytes \(b'x'\), which does not fit Cat"):
+        codec.decode(b"\xc4\x01x")
+    with pytest.raises(PerdureError, match=r"^value\.lives: a str"):
+        converter.unstructure(Cat("x"))  # type: ignore[arg-type]
 
 
 def test_half_a_pair_is_refused() -> None:
@@ -251,4 +283,3 @@ def test_hooks_may_be_registered_by_decorator_and_by_factory() -> None:
     assert back(values, Money, EURO) == EURO
     assert values.codec(Cat).encode(Cat(3)) == b"\x03"
     assert back(values, Cat, Cat(3)) == Cat(3)
-    assert (unstructure(EURO), structure(["x", "y"], None)) == ([EURO.amount, "EUR"], Money("x", "y"))  # type: ignore[arg-type]

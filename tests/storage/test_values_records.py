@@ -7,7 +7,7 @@ import functools
 import sys
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Generic, NotRequired, Self, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, NotRequired, Self, TypedDict, TypeVar
 
 import attrs
 import pytest
@@ -16,6 +16,7 @@ from perdure.storage.errors import NotStorable
 from perdure.storage.values import Values
 from typing_extensions import TypeAliasType
 from typing_extensions import TypedDict as OtherTypedDict
+from typing_extensions import TypeVar as DefaultTypeVar
 
 from .value_strategies import Box, Point, fingerprint
 
@@ -166,6 +167,22 @@ def test_a_type_variable_means_its_bound_its_constraints_or_anything() -> None:
     assert refused(Bound, Bound(1, "a", 1)).place == "state.point"  # type: ignore[type-var]
     assert refused(Bound, Bound(Point(1), 1.5, 1)).place == "state.either"  # type: ignore[type-var]
     assert refused(Bound, Bound(Point(1), 1, Point(1))).place == "state.free"
+
+
+def test_a_type_variable_may_have_a_default_and_stand_in_annotated() -> None:
+    """A type variable without an argument has its default, and metadata around one does no harm."""
+    variable = DefaultTypeVar("variable", default=int)
+
+    class Parcel(NamedTuple, Generic[T]):
+        content: T
+        tagged: Annotated[list[T], "metadata"]
+
+    Parcel.__annotations__ |= {"content": T, "tagged": Annotated[list[T], "metadata"]}
+
+    assert back(list[variable], [1]) == [1]  # type: ignore[valid-type]
+    assert refused(list[variable], ["x"]).place == "state[0]"  # type: ignore[valid-type]
+    assert back(Parcel[str], Parcel("x", ["y"])) == Parcel("x", ["y"])
+    assert refused(Parcel[str], Parcel("x", [1])).place == "state.tagged[0]"  # type: ignore[list-item]
 
 
 def test_a_generic_object_made_through_its_alias_is_stored() -> None:

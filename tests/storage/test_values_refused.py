@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVarTuple
 from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
@@ -31,6 +31,7 @@ from .value_strategies import (
     Level,
     Movie,
     Order,
+    Permission,
     Point,
     Row,
     Tree,
@@ -39,6 +40,9 @@ from .value_strategies import (
 )
 
 VALUES = Values()
+
+
+Ts = TypeVarTuple("Ts")
 
 
 class Text(str):
@@ -57,6 +61,13 @@ class Ours(tzinfo):
 
 class LongRow(Row):
     """A named tuple with room for attributes."""
+
+
+@define
+class Many(Generic[*Ts]):
+    """Has any number of type arguments."""
+
+    a: int = 1
 
 
 @define
@@ -101,6 +112,9 @@ LOST = "\ud800"
         (tuple[int, ...], [1], "", "a list"),
         (tuple[int, ...], (1, "x"), "[1]", "a str"),
         (tuple[int, str], (1, 2), "[1]", "an int"),
+        (tuple[int, str], [1, "a"], "", "a list.*tuple of length 2"),
+        (Movie, [("title", "x")], "", "a list"),
+        (Permission, 3, "", "an int"),
         (tuple[int, str], (1,), "", "of length 1.*of length 2"),
         (Sequence[int], (1,), "", "a tuple"),
         (AbstractSet[int], frozenset({1}), "", "a frozenset"),
@@ -203,6 +217,9 @@ def test_a_value_of_another_class_is_refused(tp: Any, value: Any) -> None:
         (Any | Cat, ""),
         (tuple[int, *tuple[str, ...]], ""),
         (Literal[1.5], ""),  # type: ignore[valid-type]
+        ("Order", ""),
+        (list["Order"], "[]"),
+        (Many[int, str], ""),
     ],
 )
 def test_a_type_that_cannot_be_stored_is_refused_at_once(tp: Any, place: str) -> None:
@@ -214,7 +231,7 @@ def test_a_type_that_cannot_be_stored_is_refused_at_once(tp: Any, place: str) ->
 
 
 def test_a_class_whose_part_cannot_be_stored_can_be_asked_for_again() -> None:
-    """A recursive class that was refused is refused with the same error the next time."""
+    """A recursive class that was refused is refused with the same error the next time, and so are its containers."""
 
     class Branch(TypedDict):
         leaves: list[Branch]
@@ -226,6 +243,8 @@ def test_a_class_whose_part_cannot_be_stored_can_be_asked_for_again() -> None:
             VALUES.codec(Branch, "state")
         messages.add(str(raised.value))
 
+    with pytest.raises(NotStorable, match="socket"):
+        VALUES.codec(list[Branch])
     assert len(messages) == 1
     assert messages.pop().startswith("state['wire']: values of type socket")
 

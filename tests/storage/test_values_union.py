@@ -10,6 +10,7 @@ import pytest
 from attrs import define
 from perdure.storage.errors import NotStorable, ValueUnreadable
 from perdure.storage.values import Values, make_converter
+from typing_extensions import TypeAliasType
 
 from .value_strategies import Box, Cat, Color, Dog, Movie, Permission, Point, Row, UserId, fingerprint
 
@@ -87,9 +88,19 @@ def test_members_of_the_same_name_are_told_apart() -> None:
     assert type(back(Cat | other, Cat(1))) is Cat
 
 
+def test_a_member_that_shared_its_name_is_read_when_the_other_is_gone() -> None:
+    """What was stored with the module in its mark is read by a union in which the name is unique."""
+    other: Any = define(type("Cat", (), {"__annotations__": {"lives": int}, "__module__": "elsewhere"}))
+    stored = VALUES.codec(Cat | other)
+
+    assert VALUES.codec(Cat | int).decode(stored.encode(Cat(2))) == Cat(2)
+    with pytest.raises(ValueUnreadable, match=r"a elsewhere\.Cat is stored"):
+        VALUES.codec(Cat | int).decode(stored.encode(other(2)))
+
+
 def test_aliases_and_new_types_are_members_like_what_they_stand_for() -> None:
     """A NewType beside its own base is that base, and nested unions are flat."""
-    inner = Optional[Union[int, Name]]  # noqa: UP007, UP045
+    inner = TypeAliasType("inner", Optional[Union[int, Name]])  # noqa: UP007, UP045
 
     for value in (3, "x", None, Dog()):
         assert fingerprint(back(Union[UserId, int, inner, Dog], value)) == fingerprint(value)  # noqa: UP007

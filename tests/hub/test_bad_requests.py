@@ -1,0 +1,308 @@
+"""Bad definitions, starts, events, and folders that are no hub: each is told clearly, and nothing is half-done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import lmdb
+import pytest
+from attrs import define
+from perdure.entities import DefinitionError, Entity, entity
+from perdure.hub import TaskHub
+from perdure.orchestration import (
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFound,
+    OrchestrationContext,
+    UnknownOrchestrator,
+    activity,
+    orchestrator,
+)
+from perdure.storage import NotStorable, StorageUnusable
+from perdure.storage.memory_store import MemoryStore
+
+from .helpers import Account, bank, receive
+from .scripted_store import ScriptedStore
+
+Verb = Callable[[TaskHub], Awaitable[Any]]
+
+# --- definitions
+
+
+def plain() -> None:
+    """No definition."""
+
+
+@define
+class NoEntity:
+    """No entity class."""
+
+
+@pytest.mark.parametrize("thing", [plain, NoEntity, Entity, Account(), Account.at("a"), "Account", 7, None, print])
+def test_what_is_no_definition_is_refused(thing: Any) -> None:
+    """The message shows the thing and says what a hub takes."""
+    with pytest.raises(DefinitionError, match=r"is no definition: a hub takes classes that derive from Entity, functions decorated"):
+        TaskHub("Bank", [Account, thing], MemoryStore())
+
+
+def test_a_module_without_definitions_is_refused() -> None:
+    """It is most likely the wrong module, so the message names it."""
+    with pytest.raises(DefinitionError, match="module 'empty' holds no entity class, orchestrator or activity"):
+        TaskHub("Bank", [ModuleType("empty")], MemoryStore())
+
+
+def _second(name: str) -> object:
+    @entity(name=name)
+    @define
+    class Second(Entity):
+        """Another one."""
+
+    return Second
+
+
+def _same_activity() -> object:
+    @activity(name="receipt")
+    async def other() -> None:
+        """Another one."""
+
+    return other
+
+
+def _same_orchestrator() -> object:
+    @orchestrator(name="transfer")
+    async def other(ctx: OrchestrationContext) -> None:
+        """Another one."""
+
+    return other
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "second"),
+    [
+        ("entity classes", "account", _second("ACCOUNT")),
+        ("activities", "receipt", _same_activity()),
+        ("orchestrators", "transfer", _same_orchestrator()),
+        ("entity classes", "account", Account),
+    ],
+)
+def test_two_of_one_name_are_refused(kind: str, name: str, second: object) -> None:
+    """Names that differ in case only, and the same definition given twice, included; the message says how to tell them apart."""
+    with pytest.raises(DefinitionError, match=f"two {kind} are named '{name}'; give one of them another name="):
+        bank(MemoryStore(), second)
+
+
+def test_one_name_for_different_kinds_is_fine() -> None:
+    """An entity class, an orchestrator and an activity may share a name."""
+
+    @activity(name="account")
+    async def as_activity() -> None:
+        """One."""
+
+    @orchestrator(name="account")
+    async def as_orchestrator(ctx: OrchestrationContext) -> None:
+        """Two."""
+
+    assert bank(MemoryStore(), as_activity, as_orchestrator).name == "bank"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"cache_bytes": 0}, ValueError, "cache_bytes is a number above 0, not 0"),
+        ({"threads_max": -1}, ValueError, "threads_max is a number above 0, not -1"),
+        ({"request_ttl": "1 day"}, ValueError, "request_ttl is a number above 0, not '1 day'"),
+        ({"request_limit": True}, ValueError, "request_limit is a number above 0, not True"),
+        ({"request_ttl": float("nan")}, ValueError, "request_ttl is a number above 0, not nan"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception], says: str) -> None:
+    """By name and value, before anything is opened."""
+    with pytest.raises(error, match=says):
+        bank(MemoryStore(), **options)
+
+
+@pytest.mark.parametrize("storage", [None, 7, b"bank.db", Account])
+def test_storage_of_a_wrong_type_is_refused(storage: Any) -> None:
+    """Something that is neither a path nor a store is told so when the hub is made."""
+    with pytest.raises(TypeError, match="stor"):
+        TaskHub("Bank", [Account], storage)
+
+
+def test_definitions_of_a_wrong_type_are_refused() -> None:
+    """A definition that was passed without a list is told so."""
+    with pytest.raises(TypeError, match="definitions"):
+        TaskHub("Bank", Account, MemoryStore())  # type: ignore[arg-type]
+
+
+# --- starts and events
+
+
+REFUSED: dict[str, tuple[type[Exception], str, Verb]] = {
+    "start of a plain function": (TypeError, "decorated with @orchestrator, or its name, not", lambda hub: hub.start(plain)),
+    "start of an activity": (TypeError, "decorated with @orchestrator", lambda hub: hub.start(activity(plain))),
+    "start of nothing": (TypeError, "decorated with @orchestrator", lambda hub: hub.start(None)),
+    "start by a wrong name": (UnknownOrchestrator, "'recieve'.*defined are: receive, transfer", lambda hub: hub.start("recieve")),
+    "start with too many arguments": (TypeError, "1", lambda hub: hub.start(receive, 1)),
+    "start with too few arguments": (TypeError, "payee", lambda hub: hub.start("transfer", "a")),
+    "start with a bad argument": (NotStorable, "argument 'amount'", lambda hub: hub.start("transfer", "a", "b", "1")),
+    "start with an unknown if_exists": (
+        ValueError,
+        "if_exists is one of 'fail', 'return', .*not 'perhaps'",
+        lambda hub: hub.start(receive, if_exists="perhaps"),
+    ),
+    "start of what runs": (InstanceExists, "'there' exists already and is still running", lambda hub: hub.start(receive, instance_id="there")),
+    "start of what has ended": (InstanceExists, "'over' exists already; choose", lambda hub: hub.start(receive, instance_id="over")),
+    "event to nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.raise_event("nobody", "go")),
+    "event to what has ended": (InstanceFinished, r"'over' has finished \(Completed\)", lambda hub: hub.raise_event("over", "go")),
+    "event without a name": (ValueError, "1 to 200 characters", lambda hub: hub.raise_event("there", "", 1)),
+    "event with a name that is no text": (TypeError, "an event's name is a str, not int", lambda hub: hub.raise_event("there", 7, 1)),
+    "event with an object": (NotStorable, "value", lambda hub: hub.raise_event("there", "go", object())),
+    "terminate nobody": (InstanceNotFound, "terminate: there is no instance 'nobody'", lambda hub: hub.terminate("nobody")),
+    "terminate what has ended": (InstanceFinished, "terminate: the instance 'over'", lambda hub: hub.terminate("over", "x")),
+    "terminate for an odd reason": (TypeError, "reason", lambda hub: hub.terminate("there", 7)),
+    "resume nobody": (InstanceNotFound, "resume: there is no instance", lambda hub: hub.resume("nobody")),
+    "status of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.get_status("nobody")),
+    "history of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.get_history("nobody")),
+    "description of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.describe_instance("nobody")),
+    "result of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.wait_for_result("nobody")),
+    "a negative timeout": (ValueError, "timeout is a number of seconds", lambda hub: hub.wait_for_result("there", -1)),
+    "a timeout in words": (ValueError, "timeout is a number of seconds", lambda hub: hub.wait_for_result("there", "soon")),
+    "a timeout for what has ended": (ValueError, "timeout is a number of seconds", lambda hub: hub.wait_for_result("over", -1)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_bad_request_is_refused_and_nothing_is_done(case: str) -> None:
+    """The error says what was wrong with which value; the disk is as it was, and the hub goes on."""
+    error, says, verb = REFUSED[case]
+    store = ScriptedStore()
+    async with bank(store) as hub:
+        await hub.start(receive, instance_id="there")
+        await hub.start(receive, instance_id="over")
+        await hub.raise_event("over", "go", 1)
+        await hub.wait_idle()
+        before, commits = store.disk.snapshot(), store.submitted
+        with pytest.raises(error, match=says):
+            await verb(hub)
+        await hub.wait_idle()
+        assert (store.submitted, store.disk.snapshot()) == (commits, before)
+        await hub.raise_event("there", "go", 2)
+        assert await hub.instance("there").result() == 2
+
+
+# --- folders
+
+
+def _a_file(folder: Path) -> None:
+    folder.write_text("not a folder")
+
+
+def _other_files(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"\xff\xd8")
+
+
+def _foreign_lmdb(folder: Path) -> None:
+    folder.mkdir()
+    with lmdb.open(str(folder)) as environment, environment.begin(write=True) as change:
+        change.put(b"somebody", b"else's")
+
+
+def _newer_format(folder: Path) -> None:
+    _hub(folder)
+    marker = folder / "hub.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 999}))
+
+
+def _foreign_product(folder: Path) -> None:
+    _hub(folder)
+    marker = folder / "hub.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "product": "other"}))
+
+
+def _broken_marker(folder: Path) -> None:
+    _hub(folder)
+    (folder / "hub.json").write_text("{")
+
+
+def _no_data(folder: Path) -> None:
+    _hub(folder)
+    (folder / "data.mdb").unlink()
+
+
+def _empty_data(folder: Path) -> None:
+    _hub(folder)
+    (folder / "data.mdb").write_bytes(b"")
+
+
+def _text_as_data(folder: Path) -> None:
+    _hub(folder)
+    (folder / "data.mdb").write_text("SQLite format 3" * 1000)
+
+
+def _hub(folder: Path) -> None:
+    from perdure.storage.lmdb_store import LmdbStore
+
+    store = LmdbStore(folder)
+    store.open()
+    store.close()
+
+
+UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a file": (_a_file, "is a file; a hub needs a folder of its own. Choose another path"),
+    "other files": (_other_files, "has no hub.json: it holds other files. Choose another path"),
+    "a foreign LMDB database": (_foreign_lmdb, "an LMDB database that is no Perdure hub"),
+    "a newer format": (_newer_format, "written by a newer Perdure .format 999.*Use that version"),
+    "another product's store": (_foreign_product, "a store of 'other', not of 'perdure'"),
+    "a broken marker": (_broken_marker, "hub.json is damaged .*Restore the hub from a backup"),
+    "a hub without data": (_no_data, "data.mdb is missing: the hub had been created"),
+    "a hub with empty data": (_empty_data, "data.mdb is empty: the hub had been created"),
+    "a hub with other data": (_text_as_data, "is no LMDB page|damaged"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+async def test_a_folder_that_is_no_usable_hub_is_refused_and_left_alone(case: str, tmp_path: Path) -> None:
+    """The error names the path, what is wrong, and what to do; what is there is not changed, and another hub can be opened."""
+    make, says = UNUSABLE[case]
+    folder = tmp_path / "bank"
+    make(folder)
+    before = dict(_contents(folder))
+    with pytest.raises(StorageUnusable, match=says) as refused:
+        async with bank(tmp_path):
+            pytest.fail("it was opened")
+    assert str(folder) in str(refused.value)
+    assert dict(_contents(folder)) == before
+    async with TaskHub("Other", [Account], tmp_path) as hub:
+        assert await hub.call_entity(Account.at("a"), Account.deposit, 1) == 1
+
+
+def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    for file in [path] if path.is_file() else sorted(path.iterdir()):
+        if file.name != "lock.mdb":
+            yield file.name, file.read_bytes()
+
+
+async def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    """A folder that cannot be created is told with its path."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageUnusable, match=r"file.* cannot be created"):
+        async with bank(tmp_path / "file" / "deeper"):
+            pytest.fail("it was opened")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
+    """The error says which path cannot be written."""
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StorageUnusable, match="Permission denied"):
+            async with bank(tmp_path):
+                pytest.fail("it was opened")
+    finally:
+        tmp_path.chmod(0o700)
