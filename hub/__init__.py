@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .activities import ActivityContext, activity_context
 from .client_batch import ClientBatch
+from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
 from .instance import Instance
 from .queries import EntityInfo, Page
 from .statistics import HubStatistics
-from .status import EntityDescription, InstanceDescription, InstanceStatus
+from .status import InstanceStatus
 from .task_hub import TaskHub
 
 __all__ = [

@@ -20,7 +20,6 @@ from .opening import OpenableHub
 from .operations import inside_operation
 from .records import decode_instance, decode_letter
 from .requests import check_request_id, fingerprint
-from .status import EntityDescription, describe_entity
 
 if TYPE_CHECKING:
     from ..entities.entity import Entity
@@ -170,18 +169,6 @@ class EntityVerbs(OpenableHub):
         if not isinstance(record, EntityRecord) or record.state is None:
             return None
         return read_state(definition, target, record.state, record.version)
-
-    async def describe_entity(self, ref: EntityId) -> EntityDescription:
-        """An entity's lock, its holder and those that wait, in order (L9).
-
-        Raises:
-          TypeError: ``ref`` is no entity id.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        target = _entity_id(ref, "describe_entity")
-        await trio.lowlevel.checkpoint()
-        return describe_entity(runtime.residence.entity(target))
 
     async def dead_letters(self, ref: EntityId) -> list[Any]:
         """The failed signals that are kept for an entity, oldest first (E4).

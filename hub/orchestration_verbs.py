@@ -9,7 +9,7 @@ import trio
 
 from ..entities.ids import check_instance_id
 from ..orchestration.definition import Orchestrator
-from ..orchestration.errors import InstanceNotFound, OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
+from ..orchestration.errors import OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
 from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, StartExecution, Suspend, Terminate
 from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
@@ -21,7 +21,7 @@ from .opening import checked_seconds
 from .query_verbs import QueryVerbs
 from .requests import check_request_id
 from .runtime import new_instance_id
-from .status import InstanceDescription, InstanceStatus, describe_instance, output_of, status_of
+from .status import InstanceStatus, output_of, status_of
 
 if TYPE_CHECKING:
     from ..orchestration.history import HistoryEntry
@@ -220,22 +220,6 @@ class OrchestrationVerbs(QueryVerbs):
         stored_record(runtime, check_instance_id(instance_id))
         cell = runtime.residence.orchestration(instance_id)
         return [] if cell is None else runtime.residence.read_history(cell.prefix)[0]
-
-    async def describe_instance(self, instance_id: str) -> InstanceDescription:
-        """What an instance waits for at this moment.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        cell = runtime.residence.orchestration(check_instance_id(instance_id))
-        if cell is None or cell.machine.record is None:
-            raise InstanceNotFound(f"there is no instance {instance_id!r}")
-        if cell.machine.needs_history:
-            runtime.residence.revive(cell, runtime.clock.now())
-        return describe_instance(cell, cell.machine.record)
 
     async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - for callers without scopes
         """Wait until an instance has finished, durably, and return its result; see :meth:`Instance.result`.

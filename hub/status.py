@@ -8,13 +8,9 @@ from typing import Any
 from attrs import frozen
 
 from ..entities.failures import FailureDetails
-from ..entities.ids import EntityId
-from ..entities.messages import LockRequest, Operation
-from ..orchestration.kernel import Kernel
 from ..orchestration.registry import Registry
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage.errors import PerdureError
-from .cells import EntityCell, OrchestrationCell
 from .clock import as_datetime
 
 
@@ -100,76 +96,3 @@ def _arguments_of(record: OrchestrationRecord, registry: Registry) -> tuple[Any,
     except (PerdureError, TypeError, ValueError):
         # The signature has changed since; a status must be readable all the same.
         return tuple(registry.values.codec(object).decode(record.arguments))
-
-
-@frozen
-class EntityDescription:
-    """An entity at this moment, its lock and its queue (L9).
-
-    Attributes:
-      entity_id: the entity.
-      exists: it has a state.
-      locked_by: the instance id of the lock's holder, ``None`` while free.
-      waiting: the instance ids of those that wait for the lock, in order.
-      queued: the names of the operations that wait, in order; the holder's own first.
-      running: the name of the async operation that runs.
-    """
-
-    entity_id: EntityId
-    exists: bool
-    locked_by: str | None
-    waiting: tuple[str, ...]
-    queued: tuple[str, ...]
-    running: str | None
-
-
-def describe_entity(cell: EntityCell) -> EntityDescription:
-    """What the machine holds."""
-    machine = cell.machine
-    running = machine.running
-    lanes = (*machine.held, *machine.queue)
-    return EntityDescription(
-        entity_id=EntityId(machine.entity_id.name, machine.entity_id.key),
-        exists=machine.state is not None,
-        locked_by=None if machine.lock is None else machine.lock.section.owner,
-        waiting=tuple(message.section.owner for _, message in machine.queue if isinstance(message, LockRequest)),
-        queued=tuple(
-            message.name
-            for number, message in lanes
-            if isinstance(message, Operation) and (running is None or number != running.number)
-        ),
-        running=None if running is None else running.message.name,
-    )
-
-
-@frozen
-class InstanceDescription:
-    """Why an orchestration is where it is.
-
-    Attributes:
-      instance_id: the instance.
-      runtime_status: where it is in its life.
-      waiting_for: the unfinished steps and event names that it waits for, as text.
-      section: the entities of the critical section that it is in, or waits to enter.
-      failure: why it failed or was suspended.
-    """
-
-    instance_id: str
-    runtime_status: RuntimeStatus
-    waiting_for: tuple[str, ...]
-    section: tuple[EntityId, ...]
-    failure: FailureDetails | None
-
-
-def describe_instance(cell: OrchestrationCell, record: OrchestrationRecord) -> InstanceDescription:
-    """What the machine and its kernel hold."""
-    kernel: Kernel | None = cell.machine.kernel
-    return InstanceDescription(
-        instance_id=record.instance_id,
-        runtime_status=record.status,
-        waiting_for=()
-        if kernel is None
-        else (*(f"step {number}" for number in kernel.tasks), *(f"event {name!r}" for name in kernel.events.wanted)),
-        section=() if kernel is None or kernel.sections.open is None else kernel.sections.open.entities,
-        failure=record.failure,
-    )

@@ -138,13 +138,13 @@ async def watched(*more: object, **options: Any) -> AsyncGenerator[TaskHub]:
 async def holders(hub: TaskHub, keys: str) -> list[str | None]:
     """Who holds each of some entities, when everything has come to rest."""
     await hub.wait_idle()
-    return [(await hub.describe_entity(Counter.at(key))).locked_by for key in keys]
+    return [(await hub.describe(Counter.at(key))).locked_by for key in keys]
 
 
 async def waiting(hub: TaskHub, key: str) -> tuple[str, ...]:
     """Who waits for an entity, when everything has come to rest."""
     await hub.wait_idle()
-    return (await hub.describe_entity(Counter.at(key))).waiting
+    return (await hub.describe(Counter.at(key))).waiting
 
 
 async def leave(hub: TaskHub, instance_id: str) -> None:

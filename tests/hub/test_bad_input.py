@@ -196,7 +196,7 @@ INSTANCE_DOORS: dict[str, Callable[[Any], Verb]] = {
     "resume": lambda bad: lambda hub: hub.resume(bad),
     "get_status": lambda bad: lambda hub: hub.get_status(bad),
     "get_history": lambda bad: lambda hub: hub.get_history(bad),
-    "describe_instance": lambda bad: lambda hub: hub.describe_instance(bad),
+    "describe_instance": lambda bad: lambda hub: hub.describe(bad),
     "wait_for_result": lambda bad: lambda hub: hub.wait_for_result(bad),
     "instance": lambda bad: lambda hub: hub.instance(bad).result(),
 }
@@ -225,7 +225,6 @@ ENTITY_DOORS: dict[str, Callable[[Any], Verb]] = {
     "signal_entity": lambda ref: lambda hub: hub.signal_entity(ref, "deposit", 1),
     "call_entity": lambda ref: lambda hub: hub.call_entity(ref, "deposit", 1),
     "read_entity": lambda ref: lambda hub: hub.read_entity(ref),
-    "describe_entity": lambda ref: lambda hub: hub.describe_entity(ref),
     "dead_letters": lambda ref: lambda hub: hub.dead_letters(ref),
 }
 

@@ -125,7 +125,7 @@ async def test_L5_the_commit_that_ends_an_owner_releases_its_locks(batch_instanc
             await hub.terminate("h")
             await hub.terminate("waits")
             await hub.wait_idle()
-            assert (await hub.describe_entity(Account.at("a"))).locked_by is None
+            assert (await hub.describe(Account.at("a"))).locked_by is None
     held = 0
     for rows in disk.after_each(store.batches):
         disk.check(rows)

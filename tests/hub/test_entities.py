@@ -105,7 +105,7 @@ async def test_E3_delete_and_afresh() -> None:
         await hub.call_entity(A, Log.write, "x")
         await hub.call_entity(A, "delete")
         assert await hub.read_entity(A) is None
-        assert not (await hub.describe_entity(A)).exists
+        assert not (await hub.describe(A)).exists
         assert await hub.call_entity(A, Log.write, "y") == 1
 
 
@@ -178,7 +178,7 @@ async def test_E7_wrong_calls_are_refused_and_send_nothing() -> None:
             ):
                 with pytest.raises(error):
                     await verb(*arguments)
-        for verb in (untyped.read_entity, untyped.describe_entity, untyped.dead_letters):
+        for verb in (untyped.read_entity, untyped.dead_letters):
             with pytest.raises(TypeError, match="entity id"):
                 await verb("@log@a")
         with pytest.raises(UnknownEntity):
@@ -200,7 +200,7 @@ async def test_E11_nothing_is_left() -> None:
             await hub.call_entity(Log.at("failed"), Log.refuse, "x")
         await hub.call_entity(Log.at("never"), "delete")
         await hub.read_entity(Log.at("read"))
-        await hub.describe_entity(Log.at("described"))
+        await hub.describe(Log.at("described"))
         await hub.dead_letters(Log.at("asked"))
         await hub.wait_idle()
     assert store.left_over() == {}

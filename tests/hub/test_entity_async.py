@@ -85,7 +85,7 @@ async def test_E1_one_at_a_time() -> None:
         assert await hub.call_entity(OTHER, Log.write, "x") == 1
         await a_while()
         assert begun == ["one"]
-        description = await hub.describe_entity(A)
+        description = await hub.describe(A)
         assert (description.running, description.queued) == ("wait", ("write", "wait", "write", "wait"))
         for name in ("one", "two", "three"):
             await until(lambda name=name: begun[-1] == name)

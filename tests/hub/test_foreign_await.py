@@ -308,7 +308,7 @@ async def test_O2_no_scope_attaches_while_code_is_dropped(
         await hub.start(scoped_on_the_way_out, instance_id="x")
         await hub.wait_idle()
         if what == "describe":
-            assert (await hub.describe_instance("x")).waiting_for
+            assert (await hub.describe("x")).waiting_for
         if what != "close":
             assert hub.statistics().evictions >= 1
             await still_works(hub)

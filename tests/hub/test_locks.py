@@ -46,7 +46,7 @@ async def test_L1_duplicates_and_order() -> None:
         await hub.start(hold_in_disorder, instance_id="second")
         assert await holders(hub, "abc") == ["second", "second", "first"]
         assert [await waiting(hub, key) for key in "abc"] == [(), (), ("second",)]
-        assert (await hub.describe_instance("second")).section == (A, B, C)
+        assert (await hub.describe("second")).section == (A, B, C)
         await leave(hub, "first")
         assert await holders(hub, "abc") == ["second"] * 3
         await leave(hub, "second")
@@ -105,7 +105,7 @@ async def test_L9_holder_waiters_and_queue() -> None:
             await hub.wait_idle()
             await hub.signal_entity(A, Counter.add, 1)
         await hub.wait_idle()
-        description = await hub.describe_entity(A)
+        description = await hub.describe(A)
         assert description.locked_by == "holder"
         assert description.waiting == ("z", "m", "a")
         assert description.queued == ("add",) * 4
@@ -314,8 +314,8 @@ async def test_L4_a_section_with_a_pending_call() -> None:
         await hub.start(hold, "a", instance_id="third")
         await until(lambda: "pending" in gates)
         await a_while()
-        assert (await hub.describe_entity(A)).locked_by == "first"
-        assert (await hub.describe_entity(B)).locked_by == "second"
+        assert (await hub.describe(A)).locked_by == "first"
+        assert (await hub.describe(B)).locked_by == "second"
         gates["pending"].set()
         assert await holders(hub, "ab") == ["third", "second"]
         await leave(hub, "second")

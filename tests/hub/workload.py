@@ -275,8 +275,8 @@ async def picture(hub: TaskHub) -> dict[str, Any]:
     for name in MONEY:
         account = await hub.read_entity(Account.at(name))
         seen[name] = None if account is None else account.balance
-        seen[f"{name} locked"] = (await hub.describe_entity(Account.at(name))).locked_by
-        seen[f"{name} queue"] = (await hub.describe_entity(Account.at(name))).queued
+        seen[f"{name} locked"] = (await hub.describe(Account.at(name))).locked_by
+        seen[f"{name} queue"] = (await hub.describe(Account.at(name))).queued
     for name in LEDGERS:
         ledger = await hub.read_entity(Ledger.at(name))
         seen[name] = None if ledger is None else sorted(ledger.numbers) if name == "second" else ledger.numbers

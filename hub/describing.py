@@ -1,0 +1,152 @@
+"""``hub.describe``: why an instance is where it is (L9).
+
+It shows this moment, what is not on disk yet included.
+"""
+
+from __future__ import annotations
+
+from typing import overload
+
+import trio
+from attrs import frozen
+
+from ..entities.failures import FailureDetails
+from ..entities.ids import EntityId, check_instance_id
+from ..entities.messages import LockRequest, Operation, SectionId
+from ..orchestration.errors import InstanceNotFound
+from ..orchestration.history import shown
+from ..orchestration.kernel import Kernel
+from ..orchestration.status import RuntimeStatus
+from .cells import EntityCell, OrchestrationCell
+from .opening import OpenableHub
+from .runtime import Runtime
+
+
+@frozen
+class EntityDescription:
+    """An entity at this moment, its lock and its queue (L9).
+
+    Attributes:
+      entity_id: the entity.
+      exists: it has a state.
+      locked_by: the instance id of the lock's holder, ``None`` while free.
+      waiting: the instance ids of those that wait for the lock, in order.
+      queued: the names of the operations that wait, in order; the holder's own first.
+      running: the name of the async operation that runs.
+    """
+
+    entity_id: EntityId
+    exists: bool
+    locked_by: str | None
+    waiting: tuple[str, ...]
+    queued: tuple[str, ...]
+    running: str | None
+
+
+def _describe_entity(cell: EntityCell) -> EntityDescription:
+    machine = cell.machine
+    running = machine.running
+    lanes = (*machine.held, *machine.queue)
+    return EntityDescription(
+        entity_id=EntityId(machine.entity_id.name, machine.entity_id.key),
+        exists=machine.state is not None,
+        locked_by=None if machine.lock is None else machine.lock.section.owner,
+        waiting=tuple(message.section.owner for _, message in machine.queue if isinstance(message, LockRequest)),
+        queued=tuple(
+            message.name
+            for number, message in lanes
+            if isinstance(message, Operation) and (running is None or number != running.number)
+        ),
+        running=None if running is None else running.message.name,
+    )
+
+
+@frozen
+class InstanceDescription:
+    """An orchestration at this moment, and what it waits for.
+
+    Attributes:
+      instance_id: the instance.
+      runtime_status: where it is in its life.
+      waiting_for: a line for each thing that it waits for: unfinished steps, event names, locks with their holder and the
+        place in the queue.
+      section: the entities of the critical section that it is in, or waits to enter.
+      unread_events: events that wait for code that takes them.
+      failure: why it failed or was suspended.
+    """
+
+    instance_id: str
+    runtime_status: RuntimeStatus
+    waiting_for: tuple[str, ...]
+    section: tuple[EntityId, ...]
+    unread_events: int
+    failure: FailureDetails | None
+
+
+def _describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDescription:
+    machine = cell.machine
+    record, kernel = machine.record, machine.kernel
+    assert record is not None
+    return InstanceDescription(
+        instance_id=record.instance_id,
+        runtime_status=record.status,
+        waiting_for=() if kernel is None else (*_open_work(kernel), *_locks(runtime, kernel)),
+        section=() if kernel is None or kernel.sections.open is None else kernel.sections.open.entities,
+        unread_events=record.unread_events if kernel is None else kernel.events.unread,
+        failure=record.failure,
+    )
+
+
+def _open_work(kernel: Kernel) -> list[str]:
+    steps = [f"step {number}: {shown(action)}" for number, action in kernel.open.items()]
+    return steps + [f"event {name!r}" for name in kernel.events.wanted]
+
+
+def _locks(runtime: Runtime, kernel: Kernel) -> list[str]:
+    """For each section that is still waited for: the entity whose lock is missing, its holder, and the place in its queue."""
+    found: list[str] = []
+    for position, entities in kernel.unreleased.items():
+        if position not in kernel.tasks:
+            continue  # all of its locks are taken
+        section = SectionId(kernel.instance_id, kernel.execution, position)
+        for name, key in entities:
+            machine = runtime.residence.entity(EntityId(name, key)).machine
+            if machine.lock is not None and machine.lock.section != section:
+                asking = [message.section for _, message in machine.queue if isinstance(message, LockRequest)]
+                place = f", place {asking.index(section) + 1} in the queue" if section in asking else ""
+                found.append(f"the lock of @{name}@{key}, held by {machine.lock.section.owner!r}{place}")
+                break
+    return found
+
+
+class DescribeVerbs(OpenableHub):
+    """Describe entities and orchestrations."""
+
+    @overload
+    async def describe(self, target: EntityId) -> EntityDescription: ...
+    @overload
+    async def describe(self, target: str) -> InstanceDescription: ...
+    async def describe(self, target: EntityId | str) -> EntityDescription | InstanceDescription:
+        """Why an entity or an orchestration is where it is, at this moment (L9).
+
+        Args:
+          target: an entity id, such as ``Account.at("alice")``, or an instance id.
+
+        Raises:
+          InstanceNotFound: there is no such instance. (An entity that does not exist is described as such.)
+          TypeError, ValueError: it is neither, or not allowed.
+          HubClosed: the hub is not open.
+        """
+        runtime = self._open_runtime()
+        await trio.lowlevel.checkpoint()
+        if isinstance(target, EntityId):
+            return _describe_entity(runtime.residence.entity(target))
+        if not isinstance(target, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"describe takes an entity id or an instance id, not {type(target).__name__}: {target!r}")
+        cell = runtime.residence.orchestration(check_instance_id(target))
+        if cell is None or cell.machine.record is None:
+            raise InstanceNotFound(f"there is no instance {target!r}")
+        if cell.machine.needs_history:
+            runtime.residence.revive(cell, runtime.clock.now())
+            runtime.engine.touch(cell, arrived=0)
+        return _describe_instance(runtime, cell)
