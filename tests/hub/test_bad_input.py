@@ -196,7 +196,7 @@ INSTANCE_DOORS: dict[str, Callable[[Any], Verb]] = {
     "resume": lambda bad: lambda hub: hub.resume(bad),
     "get_status": lambda bad: lambda hub: hub.get_status(bad),
     "get_history": lambda bad: lambda hub: hub.get_history(bad),
-    "describe_instance": lambda bad: lambda hub: hub.describe(bad),
+    "describe": lambda bad: lambda hub: hub.describe(bad),
     "wait_for_result": lambda bad: lambda hub: hub.wait_for_result(bad),
     "instance": lambda bad: lambda hub: hub.instance(bad).result(),
 }

@@ -20,7 +20,7 @@ from perdure.orchestration import (
     orchestrator,
 )
 
-from ..entities.on_hub import a_while, until
+from ..entities.on_hub import a_while, opened, until
 from .lock_world import A, B, C, Counter, child, gates, hold, holders, leave, nothing, waiting, watched
 
 
@@ -93,8 +93,10 @@ async def lock_many(ctx: OrchestrationContext) -> int:
 
 async def test_L1_a_thousand_entities() -> None:
     """A thousand entities can be locked at once, and all of them are free afterwards."""
-    async with watched(lock_many) as hub:
+    async with opened(Counter, lock_many) as hub:
         assert await (await hub.start(lock_many)).result() == 1
+        for number in range(0, 1000, 111):
+            assert (await hub.describe_entity(Counter.at(str(number)))).locked_by is None
 
 
 async def test_L9_holder_waiters_and_queue() -> None:
