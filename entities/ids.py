@@ -150,6 +150,13 @@ class EntityId:
         put(self, "_hash", hash((folded_name, key)))
 
     @classmethod
+    def of_parts(cls, parts: tuple[str, str]) -> EntityId:
+        """An id of a (name, key) that was checked before, such as records hold; nothing is checked again."""
+        entity_id = EntityId.__new__(EntityId)
+        entity_id._set(*parts)
+        return entity_id
+
+    @classmethod
     def parse(cls, text: str) -> EntityId:
         """Read the form ``@name@key``; the key is all that follows the first ``@`` after the name (I2).
 

@@ -64,9 +64,9 @@ class Lock(msgspec.Struct, array_like=True):
 
     def _following(self) -> EntityId | None:
         index = self.index + 1
-        return EntityId(*self.entities[index]) if index < len(self.entities) else None
+        return EntityId.of_parts(self.entities[index]) if index < len(self.entities) else None
 
 
 def release_of(section: SectionId, entities: tuple[tuple[str, str], ...]) -> Send:
     """The message that releases a section's locks and withdraws its request, to the first entity of its set."""
-    return Send(EntityId(*entities[0]), LockRelease(section))
+    return Send(EntityId.of_parts(entities[0]), LockRelease(section))

@@ -140,7 +140,7 @@ class EntityMachine:
     @property
     def empty(self) -> bool:
         """Whether nothing of this entity has to be kept (E11)."""
-        return self.state is None and self.lock is None and not len(self.mailbox)
+        return self.state is None and self.lock is None and not (self.queue or self.held or self.control)
 
     def _is_async(self, message: EntityMessage) -> bool:
         if type(message) is not Operation:

@@ -68,4 +68,8 @@ class Mailbox(Generic[M]):
         return fresh, consumed
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes))
+        total = 0
+        for lane in self._lanes:
+            if lane:
+                total += len(lane)
+        return total

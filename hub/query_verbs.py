@@ -135,7 +135,7 @@ class QueryVerbs(OpenableHub):
         )
 
     def _entity_info(self, record: EntityRecord, include_state: bool) -> EntityInfo:
-        entity_id = EntityId(record.name, record.key)
+        entity_id = EntityId.of_parts((record.name, record.key))
         state: Any = None
         if include_state and record.state is not None:
             state = read_state(self._registry.entity(record.name), entity_id, record.state, record.version)

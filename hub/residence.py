@@ -121,7 +121,7 @@ class Residence:
             return None
         record = decode_instance(data)
         if isinstance(record, EntityRecord):
-            entity_id = EntityId(record.name, record.key)
+            entity_id = EntityId.of_parts((record.name, record.key))
             return None if entity_id in self.entities else self.entity(entity_id)
         return None if record.instance_id in self.orchestrations else self.orchestration(record.instance_id)
 

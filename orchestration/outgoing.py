@@ -44,9 +44,9 @@ def effect_of(action: Action, instance_id: str, execution: str) -> Orchestration
         case CallEntity():
             section = None if action.section is None else SectionId(instance_id, execution, action.section)
             caller = CallingTask(instance_id, execution, action.id)
-            return Send(EntityId(*action.entity), Operation(action.operation, action.arguments, caller, section))
+            return Send(EntityId.of_parts(action.entity), Operation(action.operation, action.arguments, caller, section))
         case SignalEntity():
-            return Send(EntityId(*action.entity), Operation(action.operation, action.arguments))
+            return Send(EntityId.of_parts(action.entity), Operation(action.operation, action.arguments))
         case CallChild():
             caller = CallingTask(instance_id, execution, action.id)
             return StartChild(action.instance_id, StartExecution("", action.name, action.version, action.arguments, caller))
@@ -60,7 +60,7 @@ def effect_of(action: Action, instance_id: str, execution: str) -> Orchestration
             return None  # nothing is sent; what a cancellation sends depends on what is cancelled: see cancelling
         case LockEntities():
             section = SectionId(instance_id, execution, action.id)
-            return Send(EntityId(*action.entities[0]), LockRequest(section, action.entities, 0))
+            return Send(EntityId.of_parts(action.entities[0]), LockRequest(section, action.entities, 0))
         case ReleaseLocks():
             return release_of(SectionId(instance_id, execution, action.section), action.entities)
         case _:
