@@ -57,11 +57,10 @@ class FailureDetails(msgspec.Struct, frozen=True, array_like=True):
             elif inner is not None:
                 cause = cls.from_exception(inner, _depth + 1)
             members = tuple(cls.from_exception(each, _depth + 1) for each in members_of(exc)[:MEMBERS_MAX])
-        text = "".join(traceback.format_exception(type(exc), exc, exc.__traceback__, limit=-50, chain=False))
         return cls(
             type_name=qualified_name(type(exc)),
             message=_clean(_text_of(exc), MESSAGE_LENGTH_MAX),
-            traceback=_clean(text, TRACEBACK_LENGTH_MAX),
+            traceback=_clean(_traceback_of(exc), TRACEBACK_LENGTH_MAX),
             base_names=tuple(qualified_name(base) for base in type(exc).__mro__[1:-1]),
             cause=cause,
             members=members,
@@ -96,6 +95,13 @@ def _remote_failure(exc: BaseException) -> FailureDetails | None:
     except Exception:  # noqa: BLE001 - a broken attribute must not hide the failure itself
         return None
     return failure if isinstance(failure, FailureDetails) else None
+
+
+def _traceback_of(exc: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(exc), exc, exc.__traceback__, limit=-50, chain=False))
+    except Exception as error:  # noqa: BLE001 - an exception that cannot be formatted must not hide the failure itself
+        return f"<its traceback cannot be had: {type(error).__name__}>"
 
 
 def _text_of(exc: BaseException) -> str:

@@ -142,7 +142,9 @@ class DescribeVerbs(OpenableHub):
         if isinstance(target, EntityId):
             return _describe_entity(runtime.residence.entity(target))
         if not isinstance(target, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-            raise TypeError(f"describe takes an entity id or an instance id; an instance id is a str, not {type(target).__name__}")
+            raise TypeError(
+                f"describe takes an entity id or an instance id; an instance id is a str, not {type(target).__name__}"
+            )
         cell = runtime.residence.orchestration(check_instance_id(target))
         if cell is None or cell.machine.record is None:
             raise InstanceNotFound(f"there is no instance {target!r}")

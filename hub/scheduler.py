@@ -8,6 +8,7 @@ is to be done it parks until it is woken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -98,9 +99,10 @@ class Scheduler:
             idle, self._idle = self._idle, []
             for ack in idle:
                 ack.succeed(None)
-        # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
+        # Not in one go: the wall clock may be set forward meanwhile (D6).
         left = self._engine.timers.seconds_left(self._engine.clock.now())
-        with trio.move_on_after(left if left == float("inf") else min(left, limits.PARK_SECONDS_MAX)):
+        nap = left if left == math.inf else min(left, max(limits.PARK_SECONDS, left * limits.PARK_SHARE))
+        with trio.move_on_after(nap):
             await self._parked.wait()
         self._parked = trio.Event()
 

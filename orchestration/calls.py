@@ -48,11 +48,12 @@ class CallVerbs(WaitVerbs):
           A task; awaiting it gives the result, or raises ActivityFailed.
 
         Raises:
-          UnknownActivity: it is not defined to this hub.
+          UnknownActivity: it is given by name, and not defined to this hub. (A call of an activity itself waits, with a
+            warning, until it is defined.)
           TypeError: the number of arguments is wrong.
           NotStorable: an argument cannot be kept exactly.
         """
-        definition = self._registry.activity(activity)
+        definition = self._registry.callable_activity(activity)
         name = definition.activity.name
         encoded = definition.arguments.encode(arguments)
         options: Any = definition.activity if isinstance(activity, str) else activity

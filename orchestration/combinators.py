@@ -69,6 +69,8 @@ class WhenAll(Combinator[T_co]):
             self._finish()
 
     def _take(self) -> Any:
+        if self._failure is not None:  # the combinator itself was cancelled
+            return super()._take()
         self._retrieved = True
         for task in self.tasks:
             task._retrieved = True

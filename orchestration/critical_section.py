@@ -52,9 +52,8 @@ class CriticalSection:
             if strand is not None:
                 strand.section = section
                 kernel.unreleased[number] = names
-            task = kernel.work(number, None, None)
-            task.scope = None  # leaving withdraws the request; there is nothing else to cancel
-            await task
+            # In no scope: leaving withdraws the request, and there is nothing else to cancel.
+            await kernel.work(number, None, None, in_scope=False)
         except BaseException:
             self._leave()
             raise

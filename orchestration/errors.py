@@ -159,7 +159,14 @@ class Cancelled(BaseException):
     """Raised at the awaits inside a cancelled scope (O7); the scope absorbs it.
 
     No ``Exception``, so that ``except Exception`` cannot swallow it. Let it pass, or raise it again after cleaning up.
+
+    Attributes:
+      interruption: the instance itself is being cancelled (O13); no scope absorbs that.
     """
+
+    def __init__(self, *, interruption: bool = False) -> None:
+        super().__init__("the orchestration is cancelled" if interruption else "a cancel scope is cancelled")
+        self.interruption = interruption
 
 
 class ContinueAsNew(BaseException):

@@ -96,9 +96,14 @@ class EventTask(DurableTask[T_co]):
     def _attention_ended(self) -> None:
         self._buffers.ended(self)
 
+    def settle_cancelled(self) -> None:
+        """Settle it as cancelled; it takes no event any more."""
+        self._buffers.ended(self)
+        super().settle_cancelled()
+
     def _take(self) -> T_co:
         """The event's value; one that does not fit the asked type raises, and is consumed (O9)."""
-        if self._codec is not None:
+        if self._codec is not None and self._failure is None:
             self._value = self._codec.decode(self._value)
             self._codec = cast("Any", None)
         return super()._take()

@@ -145,6 +145,13 @@ class Kernel:
 
     def apply(self, event: Event, context: Any) -> None:
         """Let an event happen, and run the code until everything waits."""
+        try:
+            self._happen(event, context)
+            self._run()
+        except RecursionError as error:  # combinators of combinators of combinators ...
+            self.ending = Ending(failure=FailureDetails.from_exception(error))
+
+    def _happen(self, event: Event, context: Any) -> None:
         if isinstance(event, TaskCompleted):
             self._settle(event.task, event.value, None)
         elif isinstance(event, EventReceived):
@@ -157,7 +164,6 @@ class Kernel:
             self._interrupt()
         else:
             self._start(event, context)
-        self._run()
 
     def _start(self, event: ExecutionStarted, context: Any) -> None:
         try:
@@ -278,21 +284,45 @@ class Kernel:
             return
         self.actions.append(action)
 
-    def work(self, number: str, codec: Codec[Any] | None, error: Callable[[FailureDetails], Exception] | None) -> WorkTask[Any]:
-        """A task for the work of that number."""
+    def work(
+        self,
+        number: str,
+        codec: Codec[Any] | None,
+        error: Callable[[FailureDetails], Exception] | None,
+        *,
+        in_scope: bool = True,
+        on_settled: Callable[[bytes | None, FailureDetails | None], None] | None = None,
+    ) -> WorkTask[Any]:
+        """A task for the work of that number, which was just asked for.
+
+        Args:
+          number: the step.
+          codec: of its value.
+          error: makes the exception of a failure.
+          in_scope: it is cancelled with the scope that the code is in; at once, if that is cancelled already (O7).
+          on_settled: told how it ended, before whoever awaits it.
+        """
         task: WorkTask[Any] = WorkTask(self, number, codec, error)
+        task.on_settled = on_settled
         if not self.sealed:
             self.tasks[number] = task
-            if self.current is not None:
+            if in_scope and self.current is not None:
                 task.scope = self.current.scope
+                if task.scope is not None and task.scope.effective:
+                    self.cancel_work(number)
         return task
 
-    def start_timer(self, number: str, due: int, *, scope: Scope | None) -> WorkTask[Any]:
-        """Ask for a timer, and return its task, in a given scope."""
+    def start_timer(
+        self,
+        number: str,
+        due: int,
+        *,
+        in_scope: bool = True,
+        on_settled: Callable[[bytes | None, FailureDetails | None], None] | None = None,
+    ) -> WorkTask[Any]:
+        """Ask for a timer, and return its task."""
         self.ask(StartTimer(number, due))
-        task = self.work(number, None, None)
-        task.scope = scope
-        return task
+        return self.work(number, None, None, in_scope=in_scope, on_settled=on_settled)
 
     def patched(self, name: str) -> bool:
         """Whether the code has a change: it has in every execution that first comes by here when it is there."""
@@ -329,7 +359,7 @@ class Kernel:
         strand = self.current
         if strand is not None and strand.cancel_pending:
             strand.cancel_pending = False
-            raise Cancelled
+            raise Cancelled(interruption=True)
         if strand is not None and strand.scope is not None and strand.scope.effective:
             raise Cancelled
 
@@ -343,6 +373,12 @@ class Kernel:
             if task is None or isinstance(task, SignalTask) or strand.scope is None or not strand.scope.within(scope):
                 continue
             self._interrupt_wait(strand, task)
+
+    def scope_left(self, scope: Scope) -> None:
+        """Forget the timers that were started directly inside a scope, and that nobody waits for any more (O8)."""
+        for number, task in list(self.tasks.items()):
+            if task.scope is scope and task.on_settled is None and isinstance(self.open.get(number), StartTimer):
+                self.cancel_work(number)
 
     def _interrupt(self) -> None:
         """Interrupt whatever waits at this moment, once; awaits after that work (O13)."""

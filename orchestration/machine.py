@@ -80,7 +80,7 @@ class OrchestrationMachine:
       now: the time of the last turn, microseconds since 1970.
       journal: entries since the hub last stored some.
       effects: what the turns since the hub last looked have decided, in order.
-      inbox: messages in order of arrival; ``control``: those that also reach a suspended instance.
+      inbox: messages in order of arrival; ``control``: those that also reach a suspended instance; ``endings``: terminations.
       mailbox: numbers what is in them.
     """
 
@@ -95,13 +95,14 @@ class OrchestrationMachine:
     effects: list[OrchestrationEffect] = field(factory=list, init=False)
     inbox: Lane[OrchestrationMessage] = field(factory=deque, init=False)
     control: Lane[OrchestrationMessage] = field(factory=deque, init=False)
+    endings: Lane[OrchestrationMessage] = field(factory=deque, init=False)
     mailbox: Mailbox[OrchestrationMessage] = field(init=False)
     _context: OrchestrationContext | None = field(default=None, init=False)
     _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
     _open_work: dict[str, Work] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.mailbox = Mailbox(self.inbox, self.control)
+        self.mailbox = Mailbox(self.inbox, self.control, self.endings)
 
     # --- what the hub asks
 
@@ -116,8 +117,11 @@ class OrchestrationMachine:
             number = self.mailbox.number()
         else:
             self.mailbox.restored(number)
-        lane = self.control if isinstance(message, Terminate | Cancel | Suspend | Resume) else self.inbox
-        lane.append((number, message))
+        if isinstance(message, Terminate):
+            self.endings.append((number, message))
+        else:
+            lane = self.control if isinstance(message, Cancel | Suspend | Resume) else self.inbox
+            lane.append((number, message))
 
     def create(self, start: StartExecution, now: int, request_id: str | None = None) -> None:
         """Begin the instance, or a new execution in place of a finished one; it is Pending until its first turn.
@@ -157,9 +161,19 @@ class OrchestrationMachine:
     @property
     def ready(self) -> bool:
         """Whether :meth:`advance` would do something."""
+        return self._lane() is not None
+
+    def _lane(self) -> Lane[OrchestrationMessage] | None:
+        """Where the next message comes from; what needs the code waits while that is not defined (O18)."""
+        record = self.record
+        if self.endings:
+            return self.endings
         if self.control:
-            return True
-        return bool(self.inbox) and self.defined and (self.record is None or self.record.status is not RuntimeStatus.SUSPENDED)
+            begun = record is not None and record.status is not RuntimeStatus.PENDING
+            interrupts = isinstance(self.control[0][1], Cancel)
+            return None if interrupts and begun and not self.defined else self.control
+        suspended = record is not None and record.status is RuntimeStatus.SUSPENDED
+        return self.inbox if self.inbox and self.defined and not suspended else None
 
     @property
     def needs_history(self) -> bool:
@@ -201,11 +215,7 @@ class OrchestrationMachine:
           budget: 1 or more.
         """
         done, turn = 0, False
-        while done < budget and (self.control or self.inbox):
-            record = self.record
-            if not self.control and record is not None and record.status is RuntimeStatus.SUSPENDED:
-                break
-            lane = self.control or self.inbox
+        while done < budget and (lane := self._lane()) is not None:
             number, message = lane.popleft()
             self.mailbox.took(number)
             done += 1

@@ -120,5 +120,5 @@ def _combined(errors: list[BaseException]) -> BaseException | None:
     if not errors:
         return None
     if all(isinstance(error, Cancelled) for error in errors):
-        return errors[0]
+        return next((error for error in errors if isinstance(error, Cancelled) and error.interruption), errors[0])
     return BaseExceptionGroup("exceptions from an orchestration's nursery", errors)

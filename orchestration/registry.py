@@ -76,6 +76,7 @@ class Registry:
         self.activities: dict[str, ActivityDefinition] = {}
         self.new_instance_id = new_instance_id
         self._operations: dict[tuple[str, object], OperationDefinition] = {}
+        self._strangers: dict[Callable[..., Any], ActivityDefinition] = {}
         self._anything = values.codec(object, place="value")
 
     # --- defining
@@ -226,6 +227,22 @@ class Registry:
         found = self.activities.get(name)
         if found is None:
             raise UnknownActivity(f"no activity named {name!r} is defined to this hub; defined are: {_names(self.activities)}")
+        return found
+
+    def callable_activity(self, activity: object) -> ActivityDefinition:
+        """An activity that an orchestrator calls: if this hub does not define it, the call waits until one does (O18).
+
+        Raises:
+          UnknownActivity: it is given by name, and not defined.
+          DefinitionError: its types cannot be used.
+          TypeError: it is neither an activity nor a name.
+        """
+        strange = cast("Activity[Any, *tuple[Any, ...]]", activity) if isinstance(activity, Activity) else None
+        if strange is None or strange.name in self.activities:
+            return self.activity(activity)
+        found = self._strangers.get(strange.function)
+        if found is None:
+            found = self._strangers[strange.function] = self._activity(strange)
         return found
 
     # --- the host of entity contexts

@@ -80,7 +80,7 @@ class RetryPolicy:
         try:
             seconds = self.first_interval * self.coefficient ** (failed_attempt - 1)
         except OverflowError:
-            seconds = math.inf
+            seconds = math.inf if self.first_interval else 0.0
         if self.max_interval is not None:
             seconds = min(seconds, self.max_interval)
         if self.jitter:

@@ -44,9 +44,7 @@ class RetryingTask(WorkTask[T_co]):
         kernel = self._drive
         number = self._waiting_for = attempt_id(self._step, self._attempt)
         kernel.ask(self._action_of(number))
-        task = kernel.work(number, None, None)
-        task.scope = self.scope
-        task.on_settled = self._ended
+        kernel.work(number, None, None, on_settled=self._ended).scope = self.scope
 
     def _ended(self, value: bytes | None, failure: FailureDetails | None) -> None:
         kernel = self._drive
@@ -64,7 +62,7 @@ class RetryingTask(WorkTask[T_co]):
             return
         self._attempt += 1
         number = self._waiting_for = wait_id(self._step, self._attempt)
-        kernel.start_timer(number, begin, scope=self.scope).on_settled = self._time_has_come
+        kernel.start_timer(number, begin, on_settled=self._time_has_come).scope = self.scope
 
     def _time_has_come(self, _: bytes | None, failure: FailureDetails | None) -> None:
         if failure is CANCELLED:

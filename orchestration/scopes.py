@@ -94,8 +94,8 @@ class CancelScope:
         if self._seconds is not None:
             due = due_time(self._seconds, kernel.now)
             number = kernel.next_number()
-            # The timer stands outside of its scope, else cancelling the scope would end it a second time.
-            kernel.start_timer(number, due, scope=self.parent).on_settled = self._timer_settled
+            # The timer is no part of any scope: a limit holds on inside a shield, and ends when its scope is left.
+            kernel.start_timer(number, due, in_scope=False, on_settled=self._timer_settled)
             self._timer = number
         return self
 
@@ -113,6 +113,7 @@ class CancelScope:
         strand.scope = self.parent
         if self._timer is not None:
             kernel.cancel_work(self._timer)
+        kernel.scope_left(self)
         if exc is None or not self.cancel_called or (not self.shield and self.parent is not None and self.parent.effective):
             return False
         rest = without_cancelled(exc)
@@ -127,11 +128,15 @@ class CancelScope:
 
 
 def without_cancelled(exc: BaseException) -> BaseException | None:
-    """What remains of an exception when ``Cancelled`` is taken out: itself, a smaller group, or ``None``."""
-    if isinstance(exc, Cancelled):
+    """What remains of an exception when what scopes absorb is taken out: itself, a smaller group, or ``None``."""
+    if _of_a_scope(exc):
         return None
     split: Any = getattr(exc, "split", None)
     if not isinstance(exc, BaseExceptionGroup):
         return exc
-    taken, rest = split(Cancelled)
+    taken, rest = split(_of_a_scope)
     return cast("BaseException", exc) if taken is None else rest
+
+
+def _of_a_scope(exc: BaseException) -> bool:
+    return isinstance(exc, Cancelled) and not exc.interruption

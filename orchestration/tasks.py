@@ -107,8 +107,8 @@ class DurableTask(Generic[T_co]):
     def cancel(self) -> None:
         """Cancel this work, or stop waiting; awaiting it then raises TaskCancelled (O7).
 
-        A timer is forgotten, a lock request withdrawn. An activity or a child orchestration goes on, and so does an entity
-        call; their results are dropped. A finished task is not changed.
+        A timer is forgotten, an activity or a child orchestration is cancelled (a plain activity is told). An entity call
+        still runs, and its result is dropped. A finished task is not changed.
         """
         self._kernel.check_running("a task is cancelled")
         if not self._finished:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_SECOND: Final = 1_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 LATEST: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 """The latest point in time, microseconds since 1970: datetimes end with the year 9999."""
@@ -28,17 +30,20 @@ def due_time(target: datetime | timedelta | float, now: int) -> int:
             raise ValueError(f"{target!r} is naive: a point in time is an aware datetime, such as ctx.now + timedelta(days=3)")
         due = (target - _EPOCH) // _MICROSECOND
     elif isinstance(target, timedelta):
-        due = now + _checked(target / timedelta(seconds=1), target, target // _MICROSECOND)
+        due = now + target // _MICROSECOND
     elif isinstance(target, int | float) and not isinstance(target, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-        due = now + _checked(target, target, math.ceil(target * 1_000_000) if math.isfinite(target) else 0)
+        if target < 0 or (isinstance(target, float) and not math.isfinite(target)):
+            raise _bad_duration(target)
+        # Exactly, and rounded up: a product of floats may come out a little short.
+        due = now + math.ceil(Fraction(target) * _PER_SECOND)
     else:
         raise TypeError(f"a time is an aware datetime, a timedelta or a number of seconds, not {type(target).__name__}")
+    if not isinstance(target, datetime) and due < now:
+        raise _bad_duration(target)
     if due > LATEST:
-        raise ValueError(f"{target!r} lies beyond the year 9999")
+        raise ValueError(f"{str(target)[:60]} lies beyond the year 9999")
     return due
 
 
-def _checked(seconds: float, shown: object, microseconds: int) -> int:
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"a duration is 0 or more seconds, and finite, not {shown!r}")
-    return microseconds
+def _bad_duration(target: object) -> ValueError:
+    return ValueError(f"a duration is 0 or more seconds, and finite, not {target!r}")

@@ -36,7 +36,7 @@ class WaitVerbs(ContextBase):
         due = due_time(fire_at, self._kernel.now)
         kernel = self._kernel
         number = kernel.next_number()
-        return kernel.start_timer(number, due, scope=None if kernel.current is None else kernel.current.scope)
+        return kernel.start_timer(number, due)
 
     def sleep(self, seconds: timedelta | float) -> DurableTask[None]:
         """Wait for a duration, durably: ``await ctx.sleep(3600)``.

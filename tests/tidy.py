@@ -1,287 +1,350 @@
-"""The house rules as functions: from source text to a list of violations.
+"""The house rules as functions: from the modules of the tree to a list of violations.
 
-Run as a program (``python -m tests.tidy``) it checks the tree and prints what it finds. Each rule is a function of
-modules, so that ``test_tidy.py`` can try it on bad snippets.
+``python -m tests.tidy`` checks the tree, prints what it finds, and fails if that is anything; ``test_tidy.py`` does the
+same for each rule, and tries each rule on bad snippets. There is no list of exceptions: a rule that is wrong is changed
+here.
 
-Layers: a package may import only what stands below it, counting imports inside functions and for type checking alone;
-no modules import each other in a circle. The sans-io packages have no clock, no randomness of their own and no I/O.
+Layers: a package imports only what stands below it, and no modules import each other in a circle. The sans-io packages
+have no clock, no randomness of their own and no I/O: what they need comes in as an argument.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Final
 
-from attrs import field, frozen
+from .tidy_modules import Module, graph_of, imports_of, meaning, meanings, modules_of, reachable
 
-ROOT = Path(__file__).parent.parent
-LAYERS = ("storage", "entities", "orchestration", "hub")
-SANS_IO = ("entities", "orchestration")
-PROGRAMS = ("examples", "benchmarks")
-FILE_LINES_MAX = 400
-FUNCTION_LINES_MAX = 60
-FORBIDDEN_IN_SANS_IO = frozenset(
-    {"trio", "lmdb", "time", "threading", "asyncio", "os", "socket", "subprocess", "select", "signal"}
+ROOT: Final = Path(__file__).parent.parent
+# From the ground up. A package imports itself and whatever has a smaller number.
+LAYERS: Final[Mapping[str, int]] = {
+    "storage": 0,
+    "entities": 1,
+    "orchestration": 2,
+    "hub": 3,
+    "service": 4,
+    "testing": 4,
+}
+PROGRAMS: Final = ("examples", "benchmarks")
+NOT_INSTALLED: Final = frozenset({*PROGRAMS, "tests"})
+
+FILE_LINES_MAX: Final = 400
+FUNCTION_LINES_MAX: Final = 60
+
+SANS_IO: Final = ("entities", "orchestration")
+REFUSED_IN_SANS_IO: Final = frozenset(
+    {
+        *("asyncio", "concurrent", "multiprocessing", "sched", "secrets", "signal", "subprocess", "threading", "time"),
+        *("http", "io", "lmdb", "os", "pathlib", "select", "shutil", "socket", "sqlite3", "ssl", "tempfile", "trio"),
+        "urllib",
+    }
 )
-ONLY_FROM = {"random": frozenset({"Random"}), "uuid": frozenset({"UUID"})}
-NOW = frozenset({"now", "utcnow", "today"})
-ENGINES = frozenset({"storage.lmdb_store", "storage.memory_store"})
-MARKERS = ("FIX" + "ME", "TO" + "DO", "XX" + "X")
+PURE_PARTS: Final = {"random": frozenset({"Random"}), "uuid": frozenset({"UUID", "SafeUUID"})}
+CLOCKS: Final = re.compile(r"datetime\.(datetime|date)\.(now|utcnow|today)")
+HOMES: Final = {"trio": frozenset({"hub", "service", "testing"}), "lmdb": frozenset({"storage"})}
+# Whoever opens a hub chooses one; so nothing has to import them.
+ENGINES: Final = frozenset({"storage.lmdb_store", "storage.memory_store"})
+# Put together here, so that this file keeps its own rule.
+MARKERS: Final = re.compile(r"\b(?:" + "|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X")) + r")\b")
+
+Rule = Callable[[Sequence[Module]], list[str]]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@frozen
-class Module:
-    """A module of the tree.
-
-    Attributes:
-      name: such as ``hub.engine``; a package's own is ``hub``.
-      source: its text.
-      is_package: whether it is an ``__init__``.
-    """
-
-    name: str
-    source: str
-    is_package: bool = False
-    tree: ast.Module = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "tree", ast.parse(self.source))
-
-    @property
-    def package(self) -> str:
-        """The package that it belongs to."""
-        return self.name.partition(".")[0]
+# --- who imports whom
 
 
-Rule = Callable[[list[Module]], list[str]]
-
-
-def modules_of(root: Path, packages: tuple[str, ...]) -> list[Module]:
-    """The modules of some packages below a folder."""
-    found: list[Module] = []
-    for package in packages:
-        for path in sorted((root / package).rglob("*.py")):
-            parts = path.relative_to(root).with_suffix("").parts
-            is_package = parts[-1] == "__init__"
-            found.append(Module(".".join(parts[:-1] if is_package else parts), path.read_text(), is_package))
+def imports_go_downward(modules: Sequence[Module]) -> list[str]:
+    """A package imports only itself and what stands below it, and never a program or a test."""
+    found: list[str] = []
+    for module in modules:
+        if module.package not in LAYERS:
+            continue
+        for item in imports_of(module):
+            if item.top in NOT_INSTALLED:
+                found.append(f"{module.at(item.line)} imports {item.full}, which is not installed with the packages")
+            elif item.top in LAYERS and item.top != module.package and LAYERS[item.top] >= LAYERS[module.package]:
+                found.append(f"{module.at(item.line)} {module.package} imports {item.full}, which does not stand below it")
     return found
 
 
-# --- imports
-
-
-def imports_of(module: Module) -> Iterator[tuple[str, str | None]]:
-    """Every import of a module as (module, name), wherever it stands; relative ones resolved, ``perdure.`` taken off."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name.removeprefix("perdure."), None
-        elif isinstance(node, ast.ImportFrom):
-            base = (node.module or "").removeprefix("perdure.")
-            if node.level:
-                parts = module.name.split(".")
-                up = node.level - (1 if module.is_package else 0)
-                base = ".".join([*parts[: len(parts) - up], *([base] if base else [])])
-            for alias in node.names:
-                yield base, alias.name
-
-
-def internal_imports(module: Module, names: set[str]) -> set[str]:
-    """The modules of the tree that a module imports."""
-    found: set[str] = set()
-    for base, name in imports_of(module):
-        full = f"{base}.{name}" if name and base else (name or base)
-        target = full if full in names else base
-        if target in names and target != module.name:
-            found.add(target)
+def imports_are_written_one_way(modules: Sequence[Module]) -> list[str]:
+    """Packages import each other with dots, programs by full name: else a module could be loaded twice."""
+    found: list[str] = []
+    for module in modules:
+        for item in imports_of(module):
+            if item.top in LAYERS and module.package in LAYERS and not item.is_relative:
+                found.append(f"{module.at(item.line)} imports {item.written}; inside the packages, write it with dots")
+            elif item.top in LAYERS and module.package not in LAYERS and not item.is_by_full_name:
+                found.append(f"{module.at(item.line)} imports {item.written} from the folder; write perdure.{item.base}")
     return found
 
 
-def no_upward_imports(modules: list[Module]) -> list[str]:
-    """A package imports only itself and what stands below it."""
-    names = {module.name for module in modules}
+def no_cycles(modules: Sequence[Module]) -> list[str]:
+    """No modules import each other in a circle, imports inside functions and for type checking counted."""
+    graph = {name: set(targets) for name, targets in graph_of(modules).items()}
+    by_name = {module.name: module for module in modules}
+    found: list[str] = []
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            # It is given from the imported to the importer, with its first module again at the end.
+            circle: list[str] = error.args[1][:0:-1]
+            first = circle.index(min(circle))
+            circle = [*circle[first:], *circle[: first + 1]]
+            found.append(f"{by_name[circle[0]].at(1)} is in an import cycle: {' -> '.join(circle)}")
+            # Cut it, to find the next one.
+            graph[circle[0]].discard(circle[1])
+        else:
+            return found
+
+
+def libraries_stay_home(modules: Sequence[Module]) -> list[str]:
+    """Trio is used from the hub upward, LMDB in storage only."""
     return [
-        f"{module.name} imports {target}, which stands above it"
+        f"{module.at(item.line)} imports {item.full}; {item.top} is used in {', '.join(sorted(HOMES[item.top]))} only"
         for module in modules
         if module.package in LAYERS
-        for target in sorted(internal_imports(module, names))
-        if target.partition(".")[0] in LAYERS and LAYERS.index(target.partition(".")[0]) > LAYERS.index(module.package)
+        for item in imports_of(module)
+        if item.top in HOMES and module.package not in HOMES[item.top]
     ]
 
 
-def no_cycles(modules: list[Module]) -> list[str]:
-    """No modules import each other in a circle."""
-    names = {module.name for module in modules}
-    graph = {module.name: internal_imports(module, names) for module in modules}
-    reach = {name: _reachable(graph, name) for name in graph}
-    in_circles = sorted(name for name in graph if name in reach[name])
-    return [f"{name} is in an import cycle with {', '.join(sorted(_partners(name, reach)))}" for name in in_circles]
+def storage_imports_no_engine(modules: Sequence[Module]) -> list[str]:
+    """Importing ``perdure.storage`` loads no engine, not by a detour either."""
+    by_name = {module.name: module for module in modules}
+    names = {"storage", *reachable(graph_of(modules), ["storage"])}
+    loaded = [by_name[name] for name in sorted(names) if name in by_name]
+    engines = [module for module in loaded if module.name in ENGINES]
+    found = [f"{module.at(1)} is an engine, and is imported with the package storage" for module in engines]
+    return found + [
+        f"{module.at(item.line)} imports {item.full}, and is itself imported with the package storage"
+        for module in loaded
+        for item in imports_of(module)
+        if item.top == "lmdb"
+    ]
 
 
-def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(graph[start])
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting.extend(graph.get(name, ()))
-    return seen
+def no_orphans(modules: Sequence[Module]) -> list[str]:
+    """Every module of the packages is imported, by some way, by a package's ``__init__``, a ``__main__`` or an engine."""
+    ours = [module for module in modules if module.package in LAYERS]
+    # With a module, the packages that it lies in are imported.
+    graph = {name: targets | {name.rpartition(".")[0]} for name, targets in graph_of(ours).items()}
+    starts = ENGINES | {name for name in graph if "." not in name or name.endswith(".__main__")}
+    reached = starts | set(reachable(graph, sorted(starts)))
+    return [f"{module.at(1)} is used by no package; use it or delete it" for module in ours if module.name not in reached]
 
 
-def _partners(name: str, reach: dict[str, set[str]]) -> set[str]:
-    return {other for other in reach[name] if name in reach.get(other, ()) and other != name} or {name}
+# --- the sans-io packages
 
 
-def sans_io_is_pure(modules: list[Module]) -> list[str]:
-    """The sans-io packages import no clock, thread, network, engine or scheduler, and no randomness without a seed."""
+def sans_io_is_pure(modules: Sequence[Module]) -> list[str]:
+    """The sans-io packages have no clock, thread, file or network, and no randomness without a seed."""
     found: list[str] = []
     for module in modules:
-        if module.package not in SANS_IO:
-            continue
-        for base, name in imports_of(module):
-            top = base.partition(".")[0]
-            if top in FORBIDDEN_IN_SANS_IO:
-                found.append(f"{module.name} imports {base}")
-            elif top in ONLY_FROM and name is not None and name not in ONLY_FROM[top]:
-                found.append(f"{module.name} imports {name} from {base}")
-        found += [f"{module.name}:{line} uses {what}" for line, what in _impure_uses(module)]
+        if module.package in SANS_IO:
+            uses = sorted({*_impure_imports(module), *_impure_uses(module)})
+            found += [f"{module.at(line)} {what}; {module.package} is sans-io: take it as an argument" for line, what in uses]
     return found
+
+
+def _impure_imports(module: Module) -> Iterator[tuple[int, str]]:
+    for item in imports_of(module):
+        impure_part = item.name is not None and _is_impure_part(item.full)
+        if not item.is_relative and (impure_part or item.top in REFUSED_IN_SANS_IO):
+            yield item.line, f"imports {item.full}"
 
 
 def _impure_uses(module: Module) -> Iterator[tuple[int, str]]:
+    names = meanings(module)
+    parts_of_names = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            allowed = ONLY_FROM.get(node.value.id)
-            if (allowed is not None and node.attr not in allowed) or (node.value.id in ("datetime", "date") and node.attr in NOW):
-                yield node.lineno, f"{node.value.id}.{node.attr}"
-        elif isinstance(node, ast.Call) and not node.args and ast.unparse(node.func) in ("random.Random", "Random"):
-            yield node.lineno, "Random without a seed"
+        if isinstance(node, ast.Call):
+            yield from _impure_call(node, names)
+        if not isinstance(node, ast.Name | ast.Attribute) or id(node) in parts_of_names:
+            continue
+        what = meaning(node, names)
+        if what is not None and (_is_impure_part(what) or CLOCKS.fullmatch(what)):
+            yield node.lineno, f"uses {what}"
 
 
-def libraries_stay_home(modules: list[Module]) -> list[str]:
-    """Trio is used in the hub only, LMDB in storage only, and the storage package itself imports no engine."""
-    found: list[str] = []
-    for module in modules:
-        for base, name in imports_of(module):
-            top = base.partition(".")[0]
-            if (top == "trio" and module.package in LAYERS[:-1]) or (top == "lmdb" and module.package in LAYERS[1:]):
-                found.append(f"{module.name} imports {top}")
-            if module.name == "storage" and (base in ENGINES or f"{base}.{name}" in ENGINES):
-                found.append(f"storage imports the engine {base}")
-    return found
+def _is_impure_part(what: str) -> bool:
+    library, _, rest = what.partition(".")
+    return library in PURE_PARTS and rest.partition(".")[0] not in PURE_PARTS[library]
 
 
-def no_orphans(modules: list[Module]) -> list[str]:
-    """Every module is imported by another one; the engines may be imported by programs alone."""
-    names = {module.name for module in modules}
-    imported = set().union(*(internal_imports(module, names) for module in modules))
+def _impure_call(call: ast.Call, names: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Randomness without a seed, made here or by whoever it is handed to; files and the terminal."""
+    function = call.func.id if isinstance(call.func, ast.Name) else meaning(call.func, names)
+    if function in ("open", "input"):
+        yield call.lineno, f"calls {function}()"
+    if meaning(call.func, names) == "random.Random":
+        seeds = [*call.args, *(keyword.value for keyword in call.keywords)]
+        if not seeds or (isinstance(seeds[0], ast.Constant) and seeds[0].value is None):
+            yield call.lineno, "makes a random.Random without a seed"
+    elif function not in ("isinstance", "cast", "typing.cast"):
+        for value in (*call.args, *(keyword.value for keyword in call.keywords)):
+            if meaning(value, names) == "random.Random":
+                yield value.lineno, "hands on random.Random, to be called without a seed"
+
+
+# --- shape
+
+
+def files_are_short(modules: Sequence[Module]) -> list[str]:
+    """No file is longer than it can be read in one go."""
+    counted = [(module, len(module.source.splitlines())) for module in modules]
     return [
-        f"nobody imports {module.name}"
-        for module in modules
-        if module.package in LAYERS and not module.is_package and module.name not in imported | ENGINES
+        f"{module.at(FILE_LINES_MAX + 1)} has {lines} lines, and {FILE_LINES_MAX} at most are allowed"
+        for module, lines in counted
+        if lines > FILE_LINES_MAX
     ]
 
 
-# --- shape and words
-
-
-def files_are_short(modules: list[Module]) -> list[str]:
-    """No file is longer than it can be read in one go."""
-    counted = [(module.name, len(module.source.splitlines())) for module in modules]
-    return [f"{name} has {lines} lines, at most {FILE_LINES_MAX}" for name, lines in counted if lines > FILE_LINES_MAX]
-
-
-def functions_are_short(modules: list[Module]) -> list[str]:
-    """No function is longer than a screen, its docstring not counted."""
+def functions_are_short(modules: Sequence[Module]) -> list[str]:
+    """No function is longer than a screen: from its ``def`` to its end, its docstring not counted."""
     found: list[str] = []
     for module in modules:
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                first = node.body[1] if ast.get_docstring(node) is not None and len(node.body) > 1 else node.body[0]
-                lines = (node.end_lineno or 0) - first.lineno + 1
+            if isinstance(node, Function):
+                lines = _height(node) - (_height(node.body[0]) if ast.get_docstring(node) is not None else 0)
                 if lines > FUNCTION_LINES_MAX:
-                    found.append(f"{module.name}.{node.name} has {lines} lines, at most {FUNCTION_LINES_MAX}")
+                    said = f"has {lines} lines without its docstring, and {FUNCTION_LINES_MAX} at most are allowed"
+                    found.append(f"{module.at(node.lineno)} {node.name} {said}")
     return found
 
 
-def everything_is_documented(modules: list[Module]) -> list[str]:
-    """Every module has a docstring, and so has every public class and function of the packages."""
-    found = [f"{module.name} has no docstring" for module in modules if ast.get_docstring(module.tree) is None]
+def _height(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def nothing_prints(modules: Sequence[Module]) -> list[str]:
+    """The packages never print: what has to be said is raised, returned or logged."""
+    return [
+        f"{module.at(node.lineno)} prints; raise, return or log it"
+        for module in modules
+        if module.package in LAYERS
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Name) and node.id == "print"
+    ]
+
+
+def nothing_is_left_over(modules: Sequence[Module]) -> list[str]:
+    """No marker of unfinished work anywhere."""
+    return [
+        f"{module.at(number)} has the marker {match[0]}; do it, or leave it out"
+        for module in modules
+        for number, line in enumerate(module.source.splitlines(), 1)
+        if (match := MARKERS.search(line)) is not None
+    ]
+
+
+# --- what users read
+
+
+def everything_is_documented(modules: Sequence[Module]) -> list[str]:
+    """Every module has a docstring, and so has every public class, function and method of the packages."""
+    found = [f"{module.at(1)} has no docstring" for module in modules if ast.get_docstring(module.tree) is None]
     for module in modules:
         if module.package in LAYERS:
-            found += [f"{module.name}.{name} has no docstring" for name in _undocumented(module.tree, "")]
+            bare = _undocumented(module.tree.body, "")
+            found += [f"{module.at(line)} {name} is public and has no docstring" for line, name in bare]
     return found
 
 
-def _undocumented(scope: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
-    for node in scope.body:
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
+def _undocumented(body: Sequence[ast.stmt], prefix: str) -> Iterator[tuple[int, str]]:
+    """Definitions in a module or class, also inside its ifs and tries, but not inside functions."""
+    for node in body:
+        if isinstance(node, ast.If | ast.Try):
+            inner = [*node.body, *node.orelse, *(part for handler in getattr(node, "handlers", ()) for part in handler.body)]
+            yield from _undocumented(inner, prefix)
+        if not isinstance(node, ast.ClassDef | Function) or node.name.startswith("_"):
             continue
-        overloaded = any(ast.unparse(decorator).endswith(("overload", ".setter")) for decorator in node.decorator_list)
-        if ast.get_docstring(node) is None and not overloaded:
-            yield prefix + node.name
+        # These speak through another definition of the same name, which has the docstring.
+        decorators = [ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list]
+        spoken_for = any(name in ("overload", "override", "setter", "deleter") for name in decorators)
+        if ast.get_docstring(node) is None and not spoken_for:
+            yield node.lineno, prefix + node.name
         if isinstance(node, ast.ClassDef):
-            yield from _undocumented(node, f"{prefix}{node.name}.")
+            yield from _undocumented(node.body, f"{prefix}{node.name}.")
 
 
-def exports_are_unique(modules: list[Module]) -> list[str]:
-    """What a package exports exists there, and no other package exports it too."""
+def exports_are_unique(modules: Sequence[Module]) -> list[str]:
+    """Each package lists what it exports; all of that exists there, and no other package exports it too."""
     found: list[str] = []
     exporters: dict[str, str] = {}
     for module in modules:
-        if not module.is_package or module.package not in LAYERS:
+        if module.name not in LAYERS:
             continue
-        defined = {name for _, name in imports_of(module)}
-        for name in _exported(module):
-            if name not in defined:
-                found.append(f"{module.name} exports {name}, which it does not have")
+        exported, here = _exported(module), _bound(module.tree.body)
+        if exported is None:
+            found.append(f"{module.at(1)} has no __all__ that is a plain list of names")
+        for name in exported or []:
+            if name not in here:
+                found.append(f"{module.at(1)} exports {name}, which it does not have")
             if name in exporters:
-                found.append(f"{module.name} exports {name}, and so does {exporters[name]}")
+                found.append(f"{module.at(1)} exports {name}, which {exporters[name]} exports already")
             exporters.setdefault(name, module.name)
     return found
 
 
-def _exported(module: Module) -> list[str]:
+def _exported(module: Module) -> list[str] | None:
+    """What ``__all__`` lists, if it is a plain list that is never touched again."""
+    mentions = [node for node in ast.walk(module.tree) if isinstance(node, ast.Name) and node.id == "__all__"]
     for node in module.tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return list(ast.literal_eval(node.value))
-    return []
+        if isinstance(node, ast.Assign) and node.targets == mentions and isinstance(node.value, ast.List):
+            listed = [item.value for item in node.value.elts if isinstance(item, ast.Constant)]
+            names = [name for name in listed if isinstance(name, str)]
+            return names if len(names) == len(node.value.elts) else None
+    return None
 
 
-def nothing_is_left_over(modules: list[Module]) -> list[str]:
-    """No markers of unfinished work anywhere, no print in the packages."""
-    found: list[str] = []
-    for module in modules:
-        lines = enumerate(module.source.splitlines(), 1)
-        found += [f"{module.name}:{number} has a marker" for number, line in lines if any(mark in line for mark in MARKERS)]
-        if module.package in LAYERS:
-            calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
-            found += [f"{module.name}:{call.lineno} prints" for call in calls if ast.unparse(call.func) == "print"]
+def _bound(body: Sequence[ast.stmt]) -> set[str]:
+    """The names that a module's top level binds."""
+    found: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.ClassDef | Function):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
     return found
 
 
-RULES: tuple[Rule, ...] = (
-    no_upward_imports,
+RULES: Final[tuple[Rule, ...]] = (
+    imports_go_downward,
+    imports_are_written_one_way,
     no_cycles,
-    sans_io_is_pure,
     libraries_stay_home,
+    storage_imports_no_engine,
     no_orphans,
+    sans_io_is_pure,
     files_are_short,
     functions_are_short,
+    nothing_prints,
+    nothing_is_left_over,
     everything_is_documented,
     exports_are_unique,
-    nothing_is_left_over,
 )
 
 
-def main() -> int:
-    """Check the tree; print what is found."""
-    modules = modules_of(ROOT, (*LAYERS, *PROGRAMS))
+def main(root: Path = ROOT) -> int:
+    """Check the tree below a folder, and print what is found.
+
+    Returns:
+      The exit code: 1 if there is anything.
+    """
+    modules = modules_of(root, (*LAYERS, *PROGRAMS))
     found = [violation for rule in RULES for violation in rule(modules)]
-    print("\n".join(found) or f"{len(modules)} modules keep the rules")
+    print("\n".join([*found, f"{len(modules)} modules, {len(RULES)} rules, {len(found)} violations"]))
     return 1 if found else 0
 
 

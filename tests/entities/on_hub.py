@@ -12,7 +12,7 @@ from perdure.storage.memory_store import MemoryCommit, MemoryStore
 from perdure.storage.store import Batch
 from perdure.storage.tables import ACTIVITIES, DIRECTORY, INBOX, INSTANCES, LETTERS
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Seconds after which a test that is stuck fails; no test takes a noticeable part of that."""
 
 

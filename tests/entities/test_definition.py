@@ -51,7 +51,20 @@ class Undecorated(Account):
     limit: int = 0
 
 
-@pytest.mark.parametrize("cls", [Bare, Undecorated])
+@dataclass
+class DataAccount(Entity):
+    """A proper one, the other way."""
+
+    balance: int = 0
+
+
+class UndecoratedToo(DataAccount):
+    """Its base is a dataclass, it is not."""
+
+    limit: int = 0
+
+
+@pytest.mark.parametrize("cls", [Bare, Undecorated, UndecoratedToo])
 def test_E3_a_class_without_declared_attributes_is_refused(cls: type[Entity]) -> None:
     """A class that is neither an attrs class nor a dataclass itself is refused, and the error says what to put on it."""
     with pytest.raises(DefinitionError, match=rf"{cls.__name__}.*@define or @dataclass"):
@@ -86,9 +99,9 @@ def test_E3_an_attribute_without_default_is_refused(cls: type[Entity]) -> None:
 class Defaults(Entity):
     plain: int = 0
     made: list[int] = field(factory=list)
-    computed: int = field()
+    computed: int = field()  # type: ignore[misc]
 
-    @computed.default
+    @computed.default  # type: ignore[attr-defined]
     def _computed(self) -> int:
         return self.plain + 1
 

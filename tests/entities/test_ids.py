@@ -199,7 +199,8 @@ def test_I2_a_ref_is_an_id(key: str) -> None:
     assert ref == plain
     assert plain == ref
     assert hash(ref) == hash(plain)
-    assert {ref: 1}[plain] == {plain: 1}[ref] == 1
+    by_ref: dict[EntityId, int] = {ref: 1}
+    assert by_ref[plain] == {plain: 1}[ref] == 1
 
 
 def test_I2_ids_differ_from_other_things() -> None:

@@ -210,8 +210,8 @@ def releasing(page: Subject) -> None:
     page.machine.advance(NOW, 1)
 
 
-PASSED_ON = [Send(B, LockRelease(mine))]
-ASKED = [Send(B, request(other, A, B, at=B))]
+PASSED_ON: list[EntityEffect] = [Send(B, LockRelease(mine))]
+ASKED: list[EntityEffect] = [Send(B, request(other, A, B, at=B))]
 TABLE: list[tuple[Callable[[Subject], None], str, SectionId | None, list[EntityEffect]]] = [
     (free, "request", other, ASKED),
     (free, "holder releases", None, []),

@@ -311,7 +311,8 @@ def test_E4_effects_of_the_good_ones_keep_their_order() -> None:
     """What two operations sent, with a failing one between them, goes out in the order of the operations."""
     bench = Bench(Actor, Target, chore)
     subject = bench.subject(Actor.at("k"))
-    for number, ending in ((1, "well"), (2, "raise"), (3, "well")):
+    endings: list[Ending] = ["well", "raise", "well"]
+    for number, ending in enumerate(endings, 1):
         subject.send("act", Script([], [number, number], [], [], False, ending))
     sent = [effect.target for effect in subject.run() if isinstance(effect, Send)]
     assert sent == [EntityId("target", key) for key in ("1", "1", "3", "3")]

@@ -16,6 +16,10 @@ from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import Batch, StoreStatistics
 
 
+PATIENCE = 20_000
+"""Looks at a commit that is held back after which the test fails rather than hangs."""
+
+
 class Harm(enum.Enum):
     """What can become of a commit."""
 
@@ -50,6 +54,7 @@ class ScriptedCommit:
         self._store.require_alive()
         if self._looks > 0 or self._store.held:
             self._looks -= 1
+            assert self._looks > -PATIENCE, "the hub waits for a disk that is held back for good"
             return False
         assert self._batch.writes == self._as_submitted, "a batch was changed after it was submitted"
         self._settled = True
@@ -171,9 +176,9 @@ class ScriptedStore:
 
     def submit(self, batch: Batch) -> ScriptedCommit:
         """Begin a commit."""
-        self._require_certain()
         self.submitted += 1
         self.attempts.append(batch.number)
+        self._require_certain()
         return ScriptedCommit(self, batch, self._looks, self._harm.pop(self.submitted, None))
 
     def statistics(self) -> StoreStatistics:

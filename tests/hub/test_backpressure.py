@@ -172,6 +172,29 @@ async def test_each_verb_waits_at_the_limit(small_backlog: int) -> None:
         assert (await hub.instance("doomed").status()).runtime_status is RuntimeStatus.TERMINATED
 
 
+async def test_E2_the_order_of_calls_survives_the_waiting(small_backlog: int) -> None:
+    """What one hub object was asked to send arrives in the order of the asking, also if the later ones had to wait."""
+    asked: list[int] = []
+    async with bank(MemoryStore(), paused=True) as hub:
+
+        async def send(number: int) -> None:
+            asked.append(number)
+            await hub.signal_entity(Ledger.at("l"), Ledger.note, number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4 * small_backlog):
+                nursery.start_soon(send, number)
+            await rounds()
+            hub.unpause()
+            for number in range(4 * small_backlog, 6 * small_backlog):
+                nursery.start_soon(send, number)
+                await trio.lowlevel.checkpoint()
+        await hub.wait_idle()
+        ledger = await hub.read_entity(Ledger.at("l"))
+    assert ledger is not None
+    assert ledger.numbers == asked
+
+
 async def test_a_batch_may_exceed_the_limit_once(small_backlog: int) -> None:
     """One batch is taken whole however large it is; whoever comes after it waits."""
     async with bank(MemoryStore(), paused=True) as hub, callers() as beside:

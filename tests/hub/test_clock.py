@@ -63,6 +63,7 @@ async def look_again_and_again() -> tuple[list[datetime], list[datetime]]:
     clock = FakeClock()
     store = ScriptedStore()
     seen: list[datetime] = []
+    told: list[datetime] = []
     for seconds in STEPS:
         async with bank(store, Timekeeper, times, clock=clock) as hub:
             instance = await hub.start(times, len(STEPS), instance_id="i", if_exists="return")
@@ -70,7 +71,7 @@ async def look_again_and_again() -> tuple[list[datetime], list[datetime]]:
             seen.append(await hub.call_entity(Timekeeper.at("t"), Timekeeper.look))
             await instance.raise_event("tick")
             await hub.wait_idle()
-            told: list[datetime] = (await instance.status()).output
+            told = (await instance.status()).output
         store = ScriptedStore(store.disk)
     return seen, told
 

@@ -188,7 +188,7 @@ def tokens_on(rows: disk.Rows) -> int:
 routes = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(routes, st.sampled_from([1, 3, limits.BATCH_INSTANCES_MAX]), st.integers(0, 3))
 def test_D1_tokens_are_conserved_at_every_commit(routes: list[list[int]], batch_instances_max: int, looks: int) -> None:
     """Wherever the tokens are, in states or messages under way, every commit has all that were accepted, once."""

@@ -208,8 +208,27 @@ VERBS: dict[str, tuple[Callable[[TaskHub], Awaitable[Any]], Callable[[TaskHub], 
     "batch": (_batch, _was_noted),
     "start": (lambda hub: hub.start(receive, instance_id="new"), lambda hub: _starts(hub)),
     "raise_event": (lambda hub: hub.raise_event("waits", "go", 1), lambda hub: _has_status(hub, RuntimeStatus.COMPLETED)),
+    "start_and_raise": (
+        lambda hub: hub.start_and_raise(receive, instance_id="both", event="go", value=3),
+        lambda hub: _has_ended(hub, "both", 3),
+    ),
     "terminate": (lambda hub: hub.terminate("waits"), lambda hub: _has_status(hub, RuntimeStatus.TERMINATED)),
+    "cancel": (lambda hub: hub.cancel("waits"), lambda hub: _has_status(hub, RuntimeStatus.CANCELED)),
+    "suspend": (lambda hub: hub.suspend("waits"), lambda hub: _has_status(hub, RuntimeStatus.SUSPENDED)),
+    "replacement": (
+        lambda hub: hub.start(receive, instance_id="over", if_exists="replace_finished"),
+        lambda hub: _ends_again(hub, "over", 4),
+    ),
 }
+
+
+async def _has_ended(hub: TaskHub, instance_id: str, value: int) -> bool:
+    return await hub.instance(instance_id).result() == value
+
+
+async def _ends_again(hub: TaskHub, instance_id: str, value: int) -> bool:
+    await hub.raise_event(instance_id, "go", value)
+    return await _has_ended(hub, instance_id, value)
 
 
 async def _starts(hub: TaskHub) -> bool:
@@ -224,6 +243,7 @@ async def test_D3_what_returned_has_happened(verb: str) -> None:
     store = ScriptedStore()
     async with hub_on(store) as hub:
         await hub.start(receive, instance_id="waits")
+        await hub.start_and_raise(receive, instance_id="over", event="go", value=1)
         await hub.wait_idle()
         await act(hub)
         left_behind = ScriptedStore(copy.deepcopy(store.disk)).reborn()

@@ -12,11 +12,13 @@ import trio
 from perdure.entities import EntityId, UnknownEntity
 from perdure.hub import TaskHub
 from perdure.orchestration import (
+    Cancelled,
     LockRuleError,
     OrchestrationCanceled,
     OrchestrationContext,
     OrchestrationFailed,
     OrchestrationTerminated,
+    TooSlowError,
     orchestrator,
 )
 
@@ -95,8 +97,9 @@ async def test_L1_a_thousand_entities() -> None:
     """A thousand entities can be locked at once, and all of them are free afterwards."""
     async with opened(Counter, lock_many) as hub:
         assert await (await hub.start(lock_many)).result() == 1
+        await hub.wait_idle()
         for number in range(0, 1000, 111):
-            assert (await hub.describe_entity(Counter.at(str(number)))).locked_by is None
+            assert (await hub.describe(Counter.at(str(number)))).locked_by is None
 
 
 async def test_L9_holder_waiters_and_queue() -> None:
@@ -303,6 +306,58 @@ async def test_L4_every_way_out_releases(then: str) -> None:
         else:
             assert await hub.instance("first").result() == {"leave": "left", "return": "from inside"}[then]
         await leave(hub, "second")
+
+
+@orchestrator
+async def go_on(ctx: OrchestrationContext, how: str) -> str:
+    """Get out of a section, or of the wait for one, by an exception, and then wait for an event."""
+    try:
+        match how:
+            case "body":
+                async with ctx.lock_entities(A, B):
+                    raise ValueError("inside")
+            case "cancelled body":
+                async with ctx.lock_entities(A, B):
+                    await ctx.wait_for_external_event("never")
+            case "time limit":
+                async with ctx.lock_entities(A, B, wait_timeout=0):
+                    return "not reached"
+            case _:
+                async with ctx.lock_entities(A, B):
+                    return "not reached"
+    except (ValueError, TooSlowError, Cancelled) as error:
+        await ctx.wait_for_external_event("then")
+        return type(error).__name__
+    return "not reached"
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "first"),
+    [
+        ("body", "ValueError", None),
+        ("cancelled body", "Cancelled", None),
+        ("time limit", "TooSlowError", "b"),
+        ("wait", "Cancelled", "b"),
+    ],
+)
+async def test_L4_an_owner_that_goes_on_has_let_go(how: str, error: str, first: str | None) -> None:
+    """An owner that was thrown out of its section, or out of the wait for it, and goes on, holds and wants nothing."""
+    async with watched(go_on) as hub:
+        if first is not None:
+            await hub.start(hold, first, instance_id="first")
+            await hub.wait_idle()
+        await hub.start(go_on, how, instance_id="owner")
+        await hub.wait_idle()
+        if error == "Cancelled":
+            assert (await holders(hub, "a")) == ["owner"]
+            await hub.cancel("owner")
+        assert await holders(hub, "ab") == [None, None if first is None else "first"]
+        assert await waiting(hub, "b") == ()
+        assert not (await hub.get_status("owner")).runtime_status.final
+        await hub.raise_event("owner", "then")
+        assert await hub.instance("owner").result() == error
+        if first is not None:
+            await leave(hub, "first")
 
 
 async def test_L4_a_section_with_a_pending_call() -> None:

@@ -38,7 +38,7 @@ VERBS: dict[str, Callable[[TaskHub], Any]] = {
     "get_status": lambda hub: hub.get_status("i"),
     "get_history": lambda hub: hub.get_history("i"),
     "describe an instance": lambda hub: hub.describe("i"),
-    "start_and_raise": lambda hub: hub.start_and_raise(receive, "i", "go", 1),
+    "start_and_raise": lambda hub: hub.start_and_raise(receive, instance_id="i", event="go", value=1),
     "restart": lambda hub: hub.restart("i"),
     "query_instances": lambda hub: hub.query_instances(),
     "query_entities": lambda hub: hub.query_entities(),

@@ -273,7 +273,7 @@ scripts = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scripts)
 def test_memory_and_restarts_change_no_result(script: list[tuple[str, int, int]]) -> None:
     """For any script of requests, a hub that drops everything, and one that is reopened in between, end as a plain one."""
@@ -281,6 +281,7 @@ def test_memory_and_restarts_change_no_result(script: list[tuple[str, int, int]]
     async def run(cache_bytes: int, reopen: bool) -> list[object]:
         store = ScriptedStore()
         parts: list[list[tuple[str, int, int]]] = [[]]
+        seen: list[object] = []
         for step in script:
             if step[0] == "reopen" and reopen:
                 parts.append([])

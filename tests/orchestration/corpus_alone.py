@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator
 
 from perdure.orchestration import ActivityFailed, OrchestrationContext, orchestrator
 
@@ -114,7 +114,7 @@ async def _twice(ctx: Context, number: int) -> int:
 async def helpers_and_generators(ctx: Context, number: int) -> list[int]:
     """Helper coroutines, a generator, and an async generator that is used up."""
 
-    async def doubled(times: int) -> Any:
+    async def doubled(times: int) -> AsyncGenerator[int]:
         last = number
         for _ in range(times):
             last = await _twice(ctx, last)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -269,7 +269,7 @@ def time_of(microseconds: int) -> datetime:
 
 
 @contextmanager
-def let_go_afterwards(let_go: Callable[[], None]) -> Iterator[None]:
+def let_go_afterwards(let_go: Callable[[], None]) -> Generator[None]:
     """For code that refuses to be closed: end it when the test is over, and free it.
 
     Python runs the rest of a coroutine once more when it frees it, and reports what that raises as an error that nobody can

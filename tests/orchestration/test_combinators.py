@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, TypeAlias
 
 import pytest
 from attrs import define, frozen
 from hypothesis import given
 from hypothesis import strategies as st
-from perdure.orchestration import ActivityFailed, DurableTask, OrchestrationContext, RuntimeStatus, orchestrator
+from perdure.orchestration import ActivityFailed, DurableTask, ForbiddenAwait, OrchestrationContext, RuntimeStatus, orchestrator
 
 from .helpers import Bench
 from .work import WORK, echo
@@ -193,6 +194,16 @@ def test_O6_what_is_no_task_is_refused(what: object) -> None:
     assert Bench(careless).subject(careless).status is RuntimeStatus.COMPLETED
 
 
+@frozen
+class Handed:
+    """Hands a task to whoever drives the code, without asking the task."""
+
+    task: DurableTask[Any]
+
+    def __await__(self) -> Generator[object, None, None]:
+        yield self.task
+
+
 def test_O6_a_task_of_another_orchestration_is_refused() -> None:
     """A task that leaked from another instance is a ValueError at the call, and awaiting it is refused too."""
     leaked: list[DurableTask[Any]] = []
@@ -209,6 +220,8 @@ def test_O6_a_task_of_another_orchestration_is_refused() -> None:
                 combine([leaked[0]])
         with pytest.raises(RuntimeError):
             await leaked[0]
+        with pytest.raises(ForbiddenAwait):
+            await Handed(leaked[0])
 
     bench = Bench(leaking, using, *WORK)
     victim = bench.subject(leaking)

@@ -104,11 +104,11 @@ def test_O10_an_unawaited_failure_is_shown_and_logged(caplog: pytest.LogCaptureF
 
     @orchestrator
     async def careless(ctx: OrchestrationContext) -> str:
-        forgotten, awaited, combined, raced = (ctx.call_activity(echo, number) for number in range(4))
+        forgotten, awaited, combined, raced, second = (ctx.call_activity(echo, number) for number in range(5))
         with pytest.raises(ActivityFailed):
             await awaited
         with pytest.raises(ActivityFailed):
-            await ctx.when_all([combined])
+            await ctx.when_all([combined, second])
         winner = await ctx.when_any([raced, forgotten])
         await ctx.wait_for_external_event("end")
         return str(winner.id)
@@ -116,6 +116,7 @@ def test_O10_an_unawaited_failure_is_shown_and_logged(caplog: pytest.LogCaptureF
     subject = Bench(careless, *WORK).subject(careless)
     subject.fails("2", ValueError("awaited"))
     subject.fails("3", ValueError("combined"))
+    subject.fails("5", ValueError("combined too"))
     subject.fails("4", ValueError("raced"))
     subject.fails("1", ValueError("forgotten"))
     subject.evict()

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import pytest
 from attrs import define, field
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from perdure.orchestration import DurableTask, OrchestrationContext, RuntimeStatus, orchestrator
 from perdure.storage.errors import ValueUnreadable
@@ -110,6 +110,9 @@ class Model:
         self.advance()
 
 
+@example([("wait", ("b",)), ("wait", ("a",)), ("wait", ("b",)), ("wait", ("a",))], ["a", "b", "a", "b"], False)
+@example([("race", ("a",)), ("wait", ("b",)), ("wait", ("a",))], ["gate", "a", "evict", "b"], False)
+@example([("race", ("a", "b")), ("all", ("b", "b", "a"))], ["a", "b", "b", "a"], False)
 @given(st.lists(commands, max_size=6), st.lists(st.sampled_from([*NAMES, "gate", "evict"]), max_size=14), st.booleans())
 def test_O9_events_go_where_the_rule_says(script: list[Command], happenings: list[str], all_at_once: bool) -> None:
     """For any code and any order of events, each event is taken once, by the wait that the rule names, or stays unread."""
@@ -165,6 +168,28 @@ def test_O9_an_abandoned_wait_eats_nothing() -> None:
         subject.completes(step)
     subject.event("answer", "for the last")
     assert subject.output == "for the last"
+
+
+@pytest.mark.parametrize("loser", ["plain", "nested", "awaited twice"])
+def test_O9_an_event_that_comes_after_the_race_waits_for_the_next_wait(loser: str) -> None:
+    """While the code waits for something else, an event is kept though an abandoned wait of its name is still about."""
+
+    @orchestrator
+    async def busy(ctx: OrchestrationContext) -> list[object]:
+        lost: DurableTask[Any] = ctx.wait_for_external_event("answer")
+        if loser == "nested":
+            lost = ctx.when_all([ctx.when_any([lost]), ctx.wait_for_external_event("answer")])
+        for attempt in range(2 if loser == "awaited twice" else 1):
+            await ctx.when_any([lost, ctx.call_activity(echo, attempt)])
+        return [await ctx.wait_for_external_event("between"), await ctx.wait_for_external_event("answer"), lost.done]
+
+    subject = Bench(busy, *WORK).subject(busy)
+    subject.completes("1")
+    if loser == "awaited twice":
+        subject.completes("2")
+    subject.event("answer", 1)
+    subject.event("between", 2)
+    assert subject.output == [2, 1, False]
 
 
 def test_O9_a_loser_may_be_awaited_again() -> None:
