@@ -104,6 +104,15 @@ def check_hub_name(name: object) -> str:
     return name.lower()
 
 
+def check_no_surrogates(text: str, what: str) -> None:
+    """Refuse text that holds a lone surrogate.
+
+    Raises:
+      ValueError: it does.
+    """
+    _utf8_length(text, what)
+
+
 def _utf8_length(text: str, what: str) -> int:
     if text.isascii():
         return len(text)

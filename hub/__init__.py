@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .activities import ActivityContext, activity_context
 from .client_batch import ClientBatch
+from .clock import trio_clock
 from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
 from .instance import Instance
@@ -27,4 +28,5 @@ __all__ = [
     "RequestMismatch",
     "TaskHub",
     "activity_context",
+    "trio_clock",
 ]

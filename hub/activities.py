@@ -11,6 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
 
 import trio
@@ -25,11 +26,17 @@ from .records import ActivityRecord
 _log = logging.getLogger(__name__)
 
 
-@define
-class _Flag:
-    """Set when an activity is no longer wanted; read from its thread."""
+@define(eq=False)
+class _Wanted:
+    """Whether an activity is still wanted; read from its thread.
 
-    is_set: bool = False
+    Attributes:
+      gone: nobody waits for it any more.
+      scope: around an async activity.
+    """
+
+    gone: bool = False
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
 
 
 @frozen
@@ -47,12 +54,12 @@ class ActivityContext:
     instance_id: str
     attempt: int
     idempotency_key: str
-    _flag: _Flag = field(factory=_Flag, repr=False)
+    _wanted: _Wanted = field(factory=_Wanted, repr=False)
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for its result any more; a plain activity that takes long should look now and then."""
-        return self._flag.is_set
+        return self._wanted.gone
 
 
 _current: Final[contextvars.ContextVar[ActivityContext]] = contextvars.ContextVar("perdure_activity")
@@ -99,7 +106,7 @@ class ActivityRunner:
         self._threads = trio.CapacityLimiter(threads_max)
         self._deliver = deliver
         self._slots: dict[str, _Slots] = {}
-        self._cancels: dict[bytes, Callable[[], None]] = {}
+        self._wanted: dict[bytes, _Wanted] = {}
         self.running = 0
         self.parked = 0
 
@@ -112,6 +119,7 @@ class ActivityRunner:
                 _log.warning("activity %r waits: it is not defined to this hub", record.name)
                 continue
             self.running += 1
+            self._wanted[key] = _Wanted()
             limit = definition.activity.max_concurrent
             if limit is not None:
                 slots = self._slots.setdefault(record.name, _Slots(limit))
@@ -124,31 +132,20 @@ class ActivityRunner:
     def cancel(self, keys: list[bytes]) -> None:
         """Cancel activities that nobody waits for any more; plain ones are told. What has ended is not changed."""
         for key in keys:
-            cancel = self._cancels.get(key)
-            if cancel is not None:
-                cancel()
-            for slots in self._slots.values():
-                slots.waiting = deque(entry for entry in slots.waiting if entry[0] != key or self._ended())
-
-    def _ended(self) -> bool:
-        self.running -= 1
-        return False
+            wanted = self._wanted.get(key)
+            if wanted is not None:
+                wanted.gone = True
+                wanted.scope.cancel()
 
     async def _run(self, key: bytes, record: ActivityRecord, definition: ActivityDefinition) -> None:
+        wanted = self._wanted[key]
         outcome: Outcome | None = None
-        with trio.CancelScope() as scope:
-            flag = _Flag()
-
-            def cancel() -> None:
-                flag.is_set = True
-                if definition.activity.is_async:
-                    scope.cancel()
-
-            self._cancels[key] = cancel
-            outcome = await self._outcome(record, definition, flag)
-        del self._cancels[key]
+        if not wanted.gone:
+            with wanted.scope if definition.activity.is_async else nullcontext():
+                outcome = await self._outcome(record, definition, wanted)
+        del self._wanted[key]
         self.running -= 1
-        if self._nursery.cancel_scope.cancel_called:
+        if trio.current_effective_deadline() == -math.inf:
             return  # the hub is closing; however the activity took that, it runs again
         slots = self._slots.get(record.name)
         if slots is not None:
@@ -158,10 +155,10 @@ class ActivityRunner:
                 slots.running -= 1
         self._deliver(key, record, outcome)
 
-    async def _outcome(self, record: ActivityRecord, definition: ActivityDefinition, flag: _Flag) -> Outcome:
+    async def _outcome(self, record: ActivityRecord, definition: ActivityDefinition, wanted: _Wanted) -> Outcome:
         reply_to = record.reply_to
         key = f"{reply_to.execution}:{step_and_attempt(reply_to.task)[0]}"
-        _current.set(ActivityContext(record.name, reply_to.instance_id, record.attempt, key, flag))
+        _current.set(ActivityContext(record.name, reply_to.instance_id, record.attempt, key, wanted))
         activity = definition.activity
         try:
             arguments = definition.arguments.decode(record.arguments)

@@ -13,13 +13,22 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
+from ..storage import keys, tables
 from ..storage.errors import InvariantViolated, StorageError, StorageInDoubt
 from ..storage.store import Batch, Store
 from . import limits
 from .batch import OpenBatch
+from .clock import HubClock
 from .residence import Residence
 
 _log = logging.getLogger(__name__)
+_LAST_TIME = b"time"
+
+
+def last_time(store: Store) -> int:
+    """The hub's time at its last commit, microseconds since 1970: it does not go back across restarts either (D6)."""
+    stored = store.get(tables.META, _LAST_TIME)
+    return 0 if stored is None else keys.read_u64(stored)
 
 
 class Committer:
@@ -37,12 +46,14 @@ class Committer:
         self,
         store: Store,
         epoch: int,
+        clock: HubClock,
         residence: Residence,
         on_durable: Callable[[OpenBatch], None],
         on_failure: Callable[[StorageError], None],
     ) -> None:
         self._store = store
         self._epoch = epoch
+        self._clock = clock
         self._residence = residence
         self._on_durable = on_durable
         self._on_failure = on_failure
@@ -79,6 +90,7 @@ class Committer:
             cell.dirty = False
             self._residence.flushed(cell)
         self._residence.flush_numbers(writes)
+        writes[tables.META][_LAST_TIME] = keys.u64(self._clock.now())
         batch.sealed = Batch(0, self._epoch, batch.number, writes)
         self.under_way = batch
         batch.commit = self._store.submit(batch.sealed)

@@ -136,6 +136,7 @@ class Engine:
         else:
             self._forget(cell)
         cell.machine.create(start, self.clock.now(), request_id)
+        self._carry_out(cell)
         self.touch(cell)
 
     def _forget(self, cell: OrchestrationCell) -> None:

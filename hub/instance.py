@@ -29,7 +29,7 @@ class InstanceVerbs(Protocol):
         """Raise an event."""
         ...
 
-    async def terminate(self, instance_id: str, reason: str | None = None) -> None:
+    async def terminate(self, instance_id: str, reason: str | None = None, *, recursive: bool = True) -> None:
         """End it at once."""
         ...
 
@@ -97,13 +97,13 @@ class Instance(Generic[R_co]):
         """Raise an external event; see :meth:`TaskHub.raise_event`."""
         await self._hub.raise_event(self.id, name, value, request_id=request_id)
 
-    async def terminate(self, reason: str | None = None) -> None:
-        """End the instance at once, with the reason as output (O13).
+    async def terminate(self, reason: str | None = None, *, recursive: bool = True) -> None:
+        """End the instance at once, with the reason as output, its children too unless told otherwise (O13).
 
         Raises:
           InstanceNotFound, InstanceFinished: there is nothing to end.
         """
-        await self._hub.terminate(self.id, reason)
+        await self._hub.terminate(self.id, reason, recursive=recursive)
 
     async def cancel(self, reason: str | None = None) -> None:
         """End the instance gracefully: its code is interrupted once and may clean up (O13).

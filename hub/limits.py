@@ -53,10 +53,8 @@ THREADS_MAX: Final = 40
 RECOVERY_PAGE: Final = 500
 """Instances with waiting messages that are taken up at a time after opening."""
 
-PARK_SECONDS: Final = 60.0
-PARK_SHARE: Final = 0.01
-"""With timers set, an idle hub looks at the wall clock after a minute, or after this share of the wait for the next timer if
-that is longer: the clock may have been set forward (D6)."""
+PARK_SECONDS_MAX: Final = 60.0
+"""With timers set, an idle hub looks at the wall clock this often: it may have been set forward (D6)."""
 
 STORAGE_RETRY_SECONDS: Final = (0.05, 5.0)
 """Wait before a failed commit is tried again: first, and at most (doubling)."""

@@ -6,6 +6,7 @@ Exceptions of the body come out as they are, and so does what stopped the hub: a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..storage.lmdb_store import LmdbStore
 from ..storage.values import Values
 from . import limits
 from .clock import HubClock, wall_clock
+from .committer import last_time
 from .errors import HubClosed
 from .runtime import Runtime, new_instance_id
 
@@ -47,7 +49,7 @@ class HubOptions:
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
@@ -61,6 +63,8 @@ class OpenableHub:
         self._options = options
         self._registry = Registry(Values(options.converter), new_instance_id)
         self._registry.define(definitions)
+        if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
+            raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
         self._store: Store = LmdbStore(Path(storage) / self._name) if isinstance(storage, str | Path) else storage
         self._runtime: Runtime | None = None
         self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
@@ -108,7 +112,7 @@ class OpenableHub:
                 epoch,
                 self._registry,
                 nursery,
-                clock=HubClock(options.clock),
+                clock=HubClock(options.clock, last_time(self._store)),
                 cache_bytes=options.cache_bytes,
                 threads_max=options.threads_max,
                 request_ttl=options.request_ttl,

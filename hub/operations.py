@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ class OperationRunner:
         except BaseException as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
             ended = error
         self.running -= 1
-        if self._nursery.cancel_scope.cancel_called:
+        if trio.current_effective_deadline() == -math.inf:
             return  # the hub is closing; however the operation took that, it runs again (E5)
         cell.machine.finish(run, ended)
         cell.operated_at = self._clock.now()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import trio
 
-from ..entities.ids import check_instance_id
+from ..entities.ids import check_instance_id, check_no_surrogates
 from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
 from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, StartExecution, Suspend, Terminate
@@ -30,6 +30,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 TAGS_MAX = 50
+REASON_LENGTH_MAX = 10_000
 TAG_LENGTH_MAX = 500
 
 
@@ -130,14 +131,19 @@ class OrchestrationVerbs(QueryVerbs):
         message = EventRaised(check_event_name(name), encoded)
         await submit(runtime, [InstanceIntent(check_instance_id(instance_id), message, kept)])
 
-    async def terminate(self, instance_id: str, reason: str | None = None) -> None:
+    async def terminate(self, instance_id: str, reason: str | None = None, *, recursive: bool = True) -> None:
         """End an instance at once, with the reason as output; its locks are released in the same commit (O13, L5).
+
+        Args:
+          instance_id: the instance.
+          reason: what its output becomes.
+          recursive: end the children that it waits for too, and theirs.
 
         Raises:
           InstanceNotFound, InstanceFinished: there is nothing to end.
           StorageError, HubClosed: as for :meth:`start`.
         """
-        await self._tell(instance_id, Terminate(reason), "terminate")
+        await self._tell(instance_id, Terminate(checked_reason(reason), recursive), "terminate")
 
     async def cancel(self, instance_id: str, reason: str | None = None) -> None:
         """End an instance gracefully (O13): its current awaits raise Cancelled once, and it may clean up.
@@ -148,7 +154,7 @@ class OrchestrationVerbs(QueryVerbs):
           InstanceNotFound, InstanceFinished: there is nothing to end.
           StorageError, HubClosed: as for :meth:`start`.
         """
-        await self._tell(instance_id, Cancel(reason), "cancel")
+        await self._tell(instance_id, Cancel(checked_reason(reason)), "cancel")
 
     async def suspend(self, instance_id: str, reason: str | None = None) -> None:
         """Let an instance do nothing until it is resumed; messages wait in order (O12). Doing so twice changes nothing.
@@ -157,7 +163,7 @@ class OrchestrationVerbs(QueryVerbs):
           InstanceNotFound, InstanceFinished: there is nothing to suspend.
           StorageError, HubClosed: as for :meth:`start`.
         """
-        await self._tell(instance_id, Suspend(reason), "suspend")
+        await self._tell(instance_id, Suspend(checked_reason(reason)), "suspend")
 
     async def resume(self, instance_id: str, reason: str | None = None) -> None:
         """Let a suspended instance go on, with the code as it is now (O3, O12); others are not changed by it.
@@ -166,7 +172,7 @@ class OrchestrationVerbs(QueryVerbs):
           InstanceNotFound, InstanceFinished: there is nothing to resume.
           StorageError, HubClosed: as for :meth:`start`.
         """
-        await self._tell(instance_id, Resume(reason), "resume")
+        await self._tell(instance_id, Resume(checked_reason(reason)), "resume")
 
     async def _tell(self, instance_id: str, message: OrchestrationMessage, verb: str) -> None:
         runtime = self._open_runtime()
@@ -185,10 +191,12 @@ class OrchestrationVerbs(QueryVerbs):
         Raises:
           InstanceNotFound: there is no such instance.
           InstanceExists: it is still running, and ``if_exists`` does not allow that.
+          UnknownOrchestrator: its orchestrator is no longer defined to this hub.
           StorageError, HubClosed: as for :meth:`start`.
         """
         runtime = self._open_runtime()
         record = stored_record(runtime, check_instance_id(instance_id))
+        self._registry.orchestrator_version(record.name, record.version)
         chosen = new_instance_id() if new_id else instance_id
         start = StartExecution("", record.name, record.version, record.arguments, None, record.tags)
         await submit(runtime, [StartIntent(chosen, start, if_exists)])
@@ -231,13 +239,13 @@ class OrchestrationVerbs(QueryVerbs):
           HubClosed: the hub is not open, or was closed meanwhile.
         """
         runtime = self._open_runtime()
+        seconds = checked_seconds(timeout, "timeout")
         await trio.lowlevel.checkpoint()
         record = durable_record(runtime, check_instance_id(instance_id))
         if record is None:
             ack = Ack()
             waiters = runtime.result_waiters.setdefault(instance_id, [])
             waiters.append(ack)
-            seconds = checked_seconds(timeout, "timeout")
             with trio.move_on_after(float("inf") if seconds is None else seconds):
                 record = await ack.wait()
             if record is None:
@@ -255,7 +263,26 @@ class OrchestrationVerbs(QueryVerbs):
                 raise OrchestrationFailed(instance_id, record.failure)
 
 
+def checked_reason(reason: object) -> str | None:
+    """Return a reason as it is.
+
+    Raises:
+      TypeError: it is no text.
+      ValueError: it is longer than 10,000 characters, or holds a lone surrogate.
+    """
+    if reason is None:
+        return None
+    if not isinstance(reason, str):
+        raise TypeError(f"a reason is a str, not {type(reason).__name__}: {reason!r}")
+    if len(reason) > REASON_LENGTH_MAX:
+        raise ValueError(f"a reason has at most {REASON_LENGTH_MAX} characters, not {len(reason)}")
+    check_no_surrogates(reason, "reason")
+    return reason
+
+
 def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    if not isinstance(tags, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+        raise TypeError(f"tags are a mapping of str to str, not {type(tags).__name__}")
     checked = dict(tags or {})
     for key, value in checked.items():
         if not isinstance(key, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked

@@ -8,7 +8,6 @@ message arrives for it, so a million parked instances cost nothing.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator
 
 import msgspec
@@ -35,24 +34,20 @@ class Recovery:
         self._engine = engine
         self._inbox_at: bytes | None = b""
         self._inbox_end = keys.u64(engine.residence.next_number)
-        # Their keys are read at once, so that what is scheduled from now on is not taken for something left over.
-        self._activities = deque(_all_keys(store, tables.ACTIVITIES))
 
     @property
     def done(self) -> bool:
         """Whether everything has been taken up."""
-        return self._inbox_at is None and not self._activities
+        return self._inbox_at is None
 
     def take_up_more(self) -> None:
-        """Take up the next page."""
-        if self._activities:
-            self._take_up_activities()
-        elif self._inbox_at is not None:
+        """Take up the next page of messages."""
+        if self._inbox_at is not None:
             self._take_up_messages(self._inbox_at)
 
-    def _take_up_activities(self) -> None:
-        for _ in range(min(limits.RECOVERY_PAGE, len(self._activities))):
-            key = self._activities.popleft()
+    def take_up_activities(self) -> None:
+        """Schedule again what was in flight; before the first turn, which may cancel one of them."""
+        for key in _all_keys(self._store, tables.ACTIVITIES):
             try:
                 data = self._store.get(tables.ACTIVITIES, key)
             except DamagedRecord as error:

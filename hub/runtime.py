@@ -14,7 +14,6 @@ from ..orchestration.registry import Registry
 from ..storage import tables
 from ..storage.errors import ForkedHub, StorageError
 from ..storage.store import Store
-from . import limits
 from .ack import Ack
 from .activities import ActivityRunner
 from .batch import OpenBatch
@@ -70,7 +69,7 @@ class Runtime:
         self.registry = registry
         self.clock = clock
         self.residence = Residence(store, registry, cache_bytes)
-        self.committer = Committer(store, epoch, self.residence, self._durable, self._tell_waiting)
+        self.committer = Committer(store, epoch, clock, self.residence, self._durable, self._tell_waiting)
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)
         self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id)
@@ -109,9 +108,8 @@ class Runtime:
           StorageError: storage fails at present (D4).
         """
         self.check()
-        if self.engine.backlog >= limits.BACKLOG_MAX:
-            await self.scheduler.admit()
-            self.check()
+        await self.scheduler.admit()
+        self.check()
         failure = self.committer.failure
         if failure is not None:
             raise StorageError(f"storage fails at present, and no new work is taken until it works again: {failure}") from failure

@@ -63,6 +63,7 @@ class Scheduler:
           StorageError: a commit failed, and the hub is to stop at that.
         """
         engine, committer = self._engine, self._committer
+        self._recovery.take_up_activities()
         while True:
             failing = committer.failure is not None
             if committer.failure is not None and self._stop_on_storage_error:
@@ -99,34 +100,37 @@ class Scheduler:
             idle, self._idle = self._idle, []
             for ack in idle:
                 ack.succeed(None)
-        # Not in one go: the wall clock may be set forward meanwhile (D6).
+        # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
         left = self._engine.timers.seconds_left(self._engine.clock.now())
-        nap = left if left == math.inf else min(left, max(limits.PARK_SECONDS, left * limits.PARK_SHARE))
-        with trio.move_on_after(nap):
+        with trio.move_on_after(
+            left if left == math.inf or not self._engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)
+        ):
             await self._parked.wait()
         self._parked = trio.Event()
 
     def _open_gate(self) -> None:
-        gate, self._gate = self._gate, []
-        self._admitted += len(gate)
-        for ack in gate:
-            ack.succeed(None)
+        if not self._admitted:
+            self._admitted = 1
+            self._gate.pop(0).succeed(None)
 
     # --- for clients
 
     async def admit(self) -> None:
         """Wait while more work is ready than the hub takes on (back-pressure)."""
-        while self._engine.backlog >= limits.BACKLOG_MAX:
-            ack = Ack()
-            self._gate.append(ack)
-            try:
-                await ack.wait()
-            finally:
-                if ack in self._gate:
-                    self._gate.remove(ack)
-                else:
-                    self._admitted -= 1
-                    self.wake()
+        if not self._gate and not self._admitted and self._engine.backlog < limits.BACKLOG_MAX:
+            return
+        ack = Ack()
+        self._gate.append(ack)
+        try:
+            await ack.wait()
+        finally:
+            # One at a time, in the order of asking: the next one is let in when this one has sent (E2), which it does
+            # before anything else runs.
+            if ack in self._gate:
+                self._gate.remove(ack)
+            else:
+                self._admitted -= 1
+                self.wake()
 
     async def wait_idle(self) -> None:
         """Wait until no work is ready or running and everything is durable."""

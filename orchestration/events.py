@@ -17,17 +17,19 @@ class EventBuffers:
     Invariant: a name that has a wanting wait has an empty buffer.
     """
 
-    __slots__ = ("_buffers", "_wanting")
+    __slots__ = ("_arrivals", "_buffers", "_wanting")
 
     def __init__(self) -> None:
-        self._buffers: dict[str, deque[bytes]] = {}
+        self._buffers: dict[str, deque[tuple[int, bytes]]] = {}
+        self._arrivals = 0
         self._wanting: dict[str, list[EventTask[Any]]] = {}
 
     def arrived(self, name: str, value: bytes) -> None:
         """Give an event to the newest of the waits that want one, or keep it."""
         wanting = self._wanting.get(name)
         if not wanting:
-            self._buffers.setdefault(name, deque()).append(value)
+            self._arrivals += 1
+            self._buffers.setdefault(name, deque()).append((self._arrivals, value))
             return
         newest = max(wanting, key=lambda task: task.order)
         self.ended(newest)
@@ -38,7 +40,7 @@ class EventBuffers:
         buffer = self._buffers.get(name)
         if buffer is None:
             return None
-        value = buffer.popleft()
+        _, value = buffer.popleft()
         if not buffer:
             del self._buffers[name]
         return value
@@ -56,8 +58,9 @@ class EventBuffers:
                 del self._wanting[task.name]
 
     def kept(self) -> list[tuple[str, bytes]]:
-        """The kept events, (name, value), in order for each name."""
-        return [(name, value) for name, buffer in self._buffers.items() for value in buffer]
+        """The kept events, (name, value), in the order of their arrival."""
+        kept = sorted((order, name, value) for name, buffer in self._buffers.items() for order, value in buffer)
+        return [(name, value) for _, name, value in kept]
 
     @property
     def wanted(self) -> list[str]:

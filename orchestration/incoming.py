@@ -7,7 +7,7 @@ from ..storage.errors import InvariantViolated
 from .history import Event, EventReceived, LockTaken, TaskCompleted, TaskFailed, TimerFired
 from .kernel import Kernel
 from .messages import EventRaised, OrchestrationMessage, SectionGranted, StartExecution, TaskResult, TimerDue
-from .status import OrchestrationRecord, RuntimeStatus
+from .status import OrchestrationRecord
 
 
 def concerns(message: OrchestrationMessage, record: OrchestrationRecord | None, kernel: Kernel | None) -> bool:
@@ -16,7 +16,7 @@ def concerns(message: OrchestrationMessage, record: OrchestrationRecord | None, 
         return False
     match message:
         case StartExecution():
-            return record.execution == message.execution and record.status is RuntimeStatus.PENDING
+            return record.execution == message.execution and record.status.before_its_turn
         case SectionGranted(section=section):
             return section.execution == record.execution and kernel is not None and section.position in kernel.unreleased
         case TaskResult() | TimerDue():

@@ -30,6 +30,7 @@ from typing import Any, Final
 
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
+from .cancellation import Cancellation
 from .closing import close_coroutine
 from .errors import Cancelled, ContinueAsNew, NondeterminismError
 from .events import EventBuffers
@@ -39,7 +40,6 @@ from .history import (
     WORK,
     Action,
     CancelRequested,
-    CancelWork,
     Event,
     EventReceived,
     ExecutionStarted,
@@ -57,8 +57,8 @@ from .history import (
 from .refusal import forbidden_await
 from .section import Section
 from .section_turns import SectionTurns
-from .strand import Body, Ending, Scope, Strand
-from .tasks import CANCELLED, DurableTask, SignalTask, WorkTask, as_task
+from .strand import Body, Ending, Strand
+from .tasks import DurableTask, WorkTask, as_task
 
 AWAITS_WHILE_CLOSING_MAX: Final = 1000
 """How many awaits of one task are ended quietly while it is closed: more than any cleaning up has."""
@@ -68,7 +68,7 @@ class ReplayStopped(BaseException):
     """Ends code whose replay no longer fits its journal; not an error that code could handle."""
 
 
-class Kernel:
+class Kernel(Cancellation):
     """Drives one execution.
 
     Attributes:
@@ -343,66 +343,6 @@ class Kernel:
     def in_nursery(self) -> bool:
         """Whether the running code is a task of a nursery, or in the block of one."""
         return self.current is not None and (self.current.nursery is not None or self.current.nurseries > 0)
-
-    # --- cancellation
-
-    def check_cancelled(self) -> None:
-        """Raise where the running code waits, if it is being closed, or a scope around it is cancelled (O7).
-
-        Raises:
-          GeneratorExit: it is being closed.
-          Cancelled: one is.
-        """
-        if self._awaits_left:
-            self._awaits_left -= 1
-            raise GeneratorExit
-        strand = self.current
-        if strand is not None and strand.cancel_pending:
-            strand.cancel_pending = False
-            raise Cancelled(interruption=True)
-        if strand is not None and strand.scope is not None and strand.scope.effective:
-            raise Cancelled
-
-    def scope_cancelled(self, scope: Scope) -> None:
-        """Cancel what was called inside a scope, and wake what waits inside it."""
-        for number, task in list(self.tasks.items()):
-            if task.scope is not None and task.scope.within(scope):
-                self.cancel_work(number)
-        for strand in self._strands:
-            task = strand.awaiting
-            if task is None or isinstance(task, SignalTask) or strand.scope is None or not strand.scope.within(scope):
-                continue
-            self._interrupt_wait(strand, task)
-
-    def scope_left(self, scope: Scope) -> None:
-        """Forget the timers that were started directly inside a scope, and that nobody waits for any more (O8)."""
-        for number, task in list(self.tasks.items()):
-            if task.scope is scope and task.on_settled is None and isinstance(self.open.get(number), StartTimer):
-                self.cancel_work(number)
-
-    def _interrupt(self) -> None:
-        """Interrupt whatever waits at this moment, once; awaits after that work (O13)."""
-        self.cancel_requested = True
-        for strand in self._strands:
-            task = strand.awaiting
-            if task is not None and not isinstance(task, SignalTask):
-                strand.cancel_pending = True
-                self._interrupt_wait(strand, task)
-
-    def _interrupt_wait(self, strand: Strand, task: DurableTask[Any]) -> None:
-        if task.remove_waiter(strand):
-            self.runnable.append(strand)
-
-    def cancel_work(self, number: str) -> None:
-        """Cancel the work of a step, if it is unfinished; its task is settled as cancelled."""
-        task = self.tasks.pop(number, None)
-        if task is None or self.sealed:
-            return
-        self.cancelled[number] = self.open.pop(number, None)
-        self.ask(CancelWork(f"{number}x", number))
-        if task.on_settled is not None:
-            task.on_settled(None, CANCELLED)
-        task.settle_cancelled()
 
     @property
     def random(self) -> random.Random:

@@ -17,14 +17,12 @@ Endings
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field
 
 from ..entities.failures import FailureDetails
 from ..entities.lock import release_of
-from ..entities.mailbox import Lane, Mailbox
 from ..entities.messages import (
     Answer,
     Failure,
@@ -36,7 +34,6 @@ from .errors import ContinueAsNew, OrchestrationCanceled, OrchestrationTerminate
 from .history import (
     CancelRequested,
     CancelWork,
-    EventReceived,
     ExecutionEnded,
     ExecutionStarted,
     HistoryEntry,
@@ -45,10 +42,12 @@ from .history import (
     open_sections,
     open_work,
 )
+from .inbox import Inbox
 from .incoming import concerns, event_of
 from .kernel import Kernel
 from .messages import (
     Cancel,
+    EventRaised,
     Finished,
     OrchestrationEffect,
     OrchestrationMessage,
@@ -80,8 +79,7 @@ class OrchestrationMachine:
       now: the time of the last turn, microseconds since 1970.
       journal: entries since the hub last stored some.
       effects: what the turns since the hub last looked have decided, in order.
-      inbox: messages in order of arrival; ``control``: those that also reach a suspended instance; ``endings``: terminations.
-      mailbox: numbers what is in them.
+      mailbox: the messages that wait.
     """
 
     instance_id: str
@@ -93,16 +91,10 @@ class OrchestrationMachine:
     now: int = field(default=0, init=False)
     journal: list[HistoryEntry] = field(factory=list, init=False)
     effects: list[OrchestrationEffect] = field(factory=list, init=False)
-    inbox: Lane[OrchestrationMessage] = field(factory=deque, init=False)
-    control: Lane[OrchestrationMessage] = field(factory=deque, init=False)
-    endings: Lane[OrchestrationMessage] = field(factory=deque, init=False)
-    mailbox: Mailbox[OrchestrationMessage] = field(init=False)
+    mailbox: Inbox = field(factory=Inbox, init=False)
     _context: OrchestrationContext | None = field(default=None, init=False)
     _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
     _open_work: dict[str, Work] = field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.mailbox = Mailbox(self.inbox, self.control, self.endings)
 
     # --- what the hub asks
 
@@ -113,15 +105,7 @@ class OrchestrationMachine:
           message: the message.
           number: its number if it was read back from storage; such messages come first, in the order of numbers.
         """
-        if number is None:
-            number = self.mailbox.number()
-        else:
-            self.mailbox.restored(number)
-        if isinstance(message, Terminate):
-            self.endings.append((number, message))
-        else:
-            lane = self.control if isinstance(message, Cancel | Suspend | Resume) else self.inbox
-            lane.append((number, message))
+        self.mailbox.put(message, number)
 
     def create(self, start: StartExecution, now: int, request_id: str | None = None) -> None:
         """Begin the instance, or a new execution in place of a finished one; it is Pending until its first turn.
@@ -136,6 +120,7 @@ class OrchestrationMachine:
         self._drop_kernel()
         self.journal.clear()
         self._open_sections, self._open_work = {}, {}
+        self._drop_messages()
         self.now = max(self.now, now)
         self.record = OrchestrationRecord(
             self.instance_id, start.execution, start.name, start.version, RuntimeStatus.PENDING, start.arguments,
@@ -143,6 +128,14 @@ class OrchestrationMachine:
         )  # fmt: skip
         self.changed = True
         self.accept(start)
+
+    def _drop_messages(self) -> None:
+        """Drop what the old execution was sent and has not seen; locks that it was granted meanwhile are handed back (L5)."""
+        for message in self.mailbox.clear():
+            if isinstance(message, SectionGranted):
+                self.effects.append(release_of(message.section, message.entities))
+            else:
+                _log.warning("%s for the replaced %r is dropped", type(message).__name__, self.instance_id)
 
     @property
     def finished(self) -> bool:
@@ -161,19 +154,7 @@ class OrchestrationMachine:
     @property
     def ready(self) -> bool:
         """Whether :meth:`advance` would do something."""
-        return self._lane() is not None
-
-    def _lane(self) -> Lane[OrchestrationMessage] | None:
-        """Where the next message comes from; what needs the code waits while that is not defined (O18)."""
-        record = self.record
-        if self.endings:
-            return self.endings
-        if self.control:
-            begun = record is not None and record.status is not RuntimeStatus.PENDING
-            interrupts = isinstance(self.control[0][1], Cancel)
-            return None if interrupts and begun and not self.defined else self.control
-        suspended = record is not None and record.status is RuntimeStatus.SUSPENDED
-        return self.inbox if self.inbox and self.defined and not suspended else None
+        return self.mailbox.lane(self.record, self.defined) is not None
 
     @property
     def needs_history(self) -> bool:
@@ -215,7 +196,7 @@ class OrchestrationMachine:
           budget: 1 or more.
         """
         done, turn = 0, False
-        while done < budget and (lane := self._lane()) is not None:
+        while done < budget and (lane := self.mailbox.lane(self.record, self.defined)) is not None:
             number, message = lane.popleft()
             self.mailbox.took(number)
             done += 1
@@ -280,7 +261,7 @@ class OrchestrationMachine:
         if not self._resume(reason):
             _log.warning("orchestration %r cannot be cancelled before its code fits its journal; terminate it", self.instance_id)
             return False
-        if self.kernel is None:  # it has not begun
+        if self._running.status.before_its_turn:
             self._end_cancelled()
             return False
         return True
@@ -342,25 +323,18 @@ class OrchestrationMachine:
         self._end(RuntimeStatus.CANCELED, None, None, Failure(told))
 
     def _renew(self, continued: ContinueAsNew, old: Kernel) -> None:
-        """Begin a new execution in place of the old one, with its unread events first (O11)."""
+        """Put a new execution in place of the old one: its start, the unread events, then what waits already (O11)."""
         record = self._running
-        events = old.events.kept() if continued.keep_events else []
         self.effects.extend(leaving(self.instance_id, record.execution, {}, old.open, None))
-        self._drop_kernel()
-        record.execution = execution_after(record.execution)
-        record.arguments, record.updated_at = continued.arguments, self.now
-        self.changed = True
         self.effects.append(Renewed())
-        kernel = self._new_kernel(record)
-        kernel.now = self.now
+        self._drop_kernel()
+        record.execution, record.arguments = execution_after(record.execution), continued.arguments
+        record.status, record.updated_at = RuntimeStatus.CONTINUED_AS_NEW, self.now
+        self.changed = True
         self.journal[:] = [TurnStarted(self.now)]
-        first = ExecutionStarted(record.execution, record.name, record.version, record.arguments, record.parent)
-        for event in (first, *(EventReceived(name, value) for name, value in events)):
-            self.journal.append(event)
-            kernel.apply(event, self._context)
-            if kernel.ending is not None:
-                break
-        self._settle()
+        start = StartExecution(record.execution, record.name, record.version, record.arguments, record.parent, record.tags)
+        carried = [EventRaised(name, value) for name, value in old.events.kept()] if continued.keep_events else []
+        self.mailbox.put_before((start, *carried))
 
     def _end(
         self,
@@ -382,7 +356,7 @@ class OrchestrationMachine:
         self.effects.extend(leaving(self.instance_id, record.execution, sections, work, recursive))
         self._open_sections, self._open_work = {}, {}
         if kernel is not None:
-            record.unread_events = kernel.events.unread
+            record.unread_events = kernel.events.unread + sum(type(message) is EventRaised for _, message in self.mailbox.inbox)
             unawaited = kernel.unawaited_failures()
             record.unawaited_failures = tuple(unawaited)
             for each in unawaited:

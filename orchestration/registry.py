@@ -17,7 +17,7 @@ from attrs import frozen
 from ..entities.definition import EntityDefinition, OperationDefinition, define_entity, signature_codecs
 from ..entities.entity import Entity
 from ..entities.errors import DefinitionError, UnknownEntity, UnknownOperation
-from ..entities.ids import EntityId
+from ..entities.ids import EntityId, check_no_surrogates
 from ..storage.values import Codec, Values
 from .definition import Activity, Orchestrator
 from .errors import UnknownActivity, UnknownOrchestrator
@@ -87,6 +87,8 @@ class Registry:
         Raises:
           DefinitionError: something else, an unusable definition, or two of one kind and name.
         """
+        if not isinstance(definitions, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"definitions are a list of classes, functions and modules, not {definitions!r} alone")
         for definition in definitions:
             if isinstance(definition, types.ModuleType):
                 self._define_module(definition)
@@ -237,9 +239,9 @@ class Registry:
           DefinitionError: its types cannot be used.
           TypeError: it is neither an activity nor a name.
         """
-        strange = cast("Activity[Any, *tuple[Any, ...]]", activity) if isinstance(activity, Activity) else None
-        if strange is None or strange.name in self.activities:
-            return self.activity(activity)
+        strange: Any = activity
+        if not isinstance(activity, Activity) or strange.name in self.activities:
+            return self.activity(strange)
         found = self._strangers.get(strange.function)
         if found is None:
             found = self._strangers[strange.function] = self._activity(strange)
@@ -286,6 +288,7 @@ def check_event_name(name: object) -> str:
         raise TypeError(f"an event's name is a str, not {type(name).__name__}: {name!r}")
     if not 0 < len(name) <= 200:
         raise ValueError(f"an event's name has 1 to 200 characters, not {len(name)}")
+    check_no_surrogates(name, "event's name")
     return name.casefold()
 
 

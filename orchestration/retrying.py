@@ -55,7 +55,10 @@ class RetryingTask(WorkTask[T_co]):
             self.settle_cancelled()
             return
         seed = f"{kernel.execution}:{self._step}:{self._attempt}"
-        begin = self._policy.next_attempt_at(self._attempt, failure, self._called_at, kernel.now, seed)
+        try:
+            begin = self._policy.next_attempt_at(self._attempt, failure, self._called_at, kernel.now, seed)
+        except Exception as error:  # noqa: BLE001 - a predicate with a fault ends the retrying with that fault
+            begin, failure = None, FailureDetails.from_exception(error)
         if begin is None:
             kernel.failed.append(self)
             self._finish(None, failure)

@@ -28,6 +28,11 @@ class RuntimeStatus(enum.StrEnum):
         """Whether it never changes again (O10)."""
         return self in _FINAL
 
+    @property
+    def before_its_turn(self) -> bool:
+        """Whether an execution was started, and has not had its first turn."""
+        return self in (RuntimeStatus.PENDING, RuntimeStatus.CONTINUED_AS_NEW)
+
 
 _FINAL = frozenset({RuntimeStatus.COMPLETED, RuntimeStatus.FAILED, RuntimeStatus.CANCELED, RuntimeStatus.TERMINATED})
 

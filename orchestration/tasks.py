@@ -163,6 +163,11 @@ class DurableTask(Generic[T_co]):
         return None if self._retrieved else self._failure
 
     @property
+    def abandoned(self) -> bool:
+        """Whether nobody awaits it at this moment, and nothing else depends on it."""
+        return not self._attention
+
+    @property
     def pending(self) -> bool:
         """Whether it has not finished; unlike ``done`` this takes no event."""
         return not self._finished
@@ -239,6 +244,11 @@ class WorkTask(DurableTask[T_co]):
         self._error = error
         self.scope: Scope | None = None
         self.on_settled: Callable[[bytes | None, FailureDetails | None], None] | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody awaits it at this moment, and nothing else depends on it."""
+        return not self._attention and self.on_settled is None
 
     def _cancel(self) -> None:
         self._kernel.cancel_work(self.id)

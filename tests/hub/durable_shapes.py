@@ -299,10 +299,10 @@ async def stream(ctx: Context) -> list[int]:
 @orchestrator
 async def renewed(ctx: Context, seen: list[int] = []) -> list[int]:  # noqa: B006 - each execution decodes its own
     """One event an execution, with a timer beside it."""
-    if len(seen) == 3:
-        return seen
-    ctx.create_timer(5000)
-    ctx.continue_as_new([*seen, await ctx.wait_for_external_event("n", int)])
+    if len(seen) < 3:
+        ctx.create_timer(5000)
+        ctx.continue_as_new([*seen, await ctx.wait_for_external_event("n", int)])
+    return seen
 
 
 @plan(["True", "5.0", "True"])

@@ -22,6 +22,9 @@ SECOND = 1_000_000
 PATIENCE = 2000
 """Checkpoints after which a test stops waiting for something that should long have happened."""
 
+STUCK_SECONDS = 30.0
+"""A call that takes so long will not end any more; no test that passes takes a noticeable part of that."""
+
 
 # --- a bank
 
@@ -199,6 +202,7 @@ class Callers:
 
 @asynccontextmanager
 async def callers() -> AsyncGenerator[Callers]:
-    """Calls beside the test; all have ended when the block is left."""
+    """Calls beside the test; all have ended when the block is left. One that is stuck then is given up at last."""
     async with trio.open_nursery() as nursery:
         yield Callers(nursery)
+        nursery.cancel_scope.deadline = trio.current_time() + STUCK_SECONDS

@@ -15,7 +15,6 @@ from perdure.storage.errors import StorageError, StorageInDoubt
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import Batch, StoreStatistics
 
-
 PATIENCE = 20_000
 """Looks at a commit that is held back after which the test fails rather than hangs."""
 
@@ -158,9 +157,7 @@ class ScriptedStore:
         self.reads[table, key] += 1
         return self.disk.get(table, key)
 
-    def scan(
-        self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000
-    ) -> list[tuple[bytes, bytes]]:
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
         """Read a range."""
         self._require_certain()
         found = self.disk.scan(table, start, stop, limit)

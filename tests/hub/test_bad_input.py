@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define
 from perdure.entities import Entity, EntityId, EntityOperationFailed, UnknownEntity, UnknownOperation
 from perdure.hub import TaskHub
-from perdure.orchestration import (
-    InstanceNotFound,
-    OrchestrationContext,
-    OrchestrationFailed,
-    activity,
-    orchestrator,
-)
+from perdure.orchestration import InstanceNotFound, OrchestrationContext, OrchestrationFailed, activity, orchestrator
 from perdure.storage import NotStorable
 from perdure.storage.memory_store import MemoryStore
 
@@ -33,7 +27,6 @@ class Awkward(Entity):
 
     number: int = 0
     anything: object = None
-    secret_word: str = field(default="x", alias="secret_word")
 
     @property
     def doubled(self) -> int:
@@ -211,7 +204,11 @@ async def test_I3_a_bad_instance_id_is_refused_at_every_door(door: str, bad: Any
 
 @pytest.mark.parametrize(
     ("key", "error", "says"),
-    [("k" * 401, ValueError, "longer than 400 UTF-8 bytes"), ("\udfff", ValueError, "lone surrogate"), (7, TypeError, "str, not int")],
+    [
+        ("k" * 401, ValueError, "longer than 400 UTF-8 bytes"),
+        ("\udfff", ValueError, "lone surrogate"),
+        (7, TypeError, "str, not int"),
+    ],
 )
 def test_I1_a_bad_entity_key_is_refused(key: Any, error: type[Exception], says: str) -> None:
     """With the class's own ``at`` and with a plain id."""
@@ -253,7 +250,18 @@ async def test_E7_only_declared_operations_are_reachable(verb: str, name: str) -
 @pytest.mark.parametrize("verb", ["signal_entity", "call_entity"])
 @pytest.mark.parametrize(
     "function",
-    [Awkward.__init__, Awkward._hidden, Awkward.at, Awkward.doubled, Awkward.number, Account.deposit, len, lambda self: 1, None, 7],
+    [
+        Awkward.__init__,
+        Awkward._hidden,
+        Awkward.at,
+        Awkward.doubled,
+        Awkward.number,
+        Account.deposit,
+        len,
+        lambda self: 1,
+        None,
+        7,
+    ],
 )
 async def test_E7_only_the_class_s_own_functions_are_operations(verb: str, function: Any) -> None:
     """The same when the operation is given as a function: one of another class, or no function at all, is refused."""
@@ -285,13 +293,10 @@ async def test_an_unknown_entity_is_told_at_the_call() -> None:
         ((True,), NotStorable, "argument 'amount'"),
         ((object(),), NotStorable, "argument 'amount'"),
         ((None,), NotStorable, "argument 'amount'"),
-        ((1 << 70,), NotStorable, "argument 'amount'"),
     ],
 )
 async def test_E7_bad_arguments_are_refused_at_the_call(verb: str, arguments: Any, error: type[Exception], says: str) -> None:
     """Their number and their types are checked where they are passed; the message names the parameter."""
-    if arguments == (1 << 70,):
-        pytest.skip("whether large integers are kept is not the hub's rule")
     await refused(lambda hub: getattr(hub, verb)(Account.at("a"), Account.deposit, *arguments), error, says)
 
 

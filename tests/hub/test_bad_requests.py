@@ -49,7 +49,9 @@ class NoEntity:
 @pytest.mark.parametrize("thing", [plain, NoEntity, Entity, Account(), Account.at("a"), "Account", 7, None, print])
 def test_what_is_no_definition_is_refused(thing: Any) -> None:
     """The message shows the thing and says what a hub takes."""
-    with pytest.raises(DefinitionError, match=r"is no definition: a hub takes classes that derive from Entity, functions decorated"):
+    with pytest.raises(
+        DefinitionError, match=r"is no definition: a hub takes classes that derive from Entity, functions decorated"
+    ):
         TaskHub("Bank", [Account, thing], MemoryStore())
 
 
@@ -149,7 +151,11 @@ REFUSED: dict[str, tuple[type[Exception], str, Verb]] = {
     "start of a plain function": (TypeError, "decorated with @orchestrator, or its name, not", lambda hub: hub.start(plain)),
     "start of an activity": (TypeError, "decorated with @orchestrator", lambda hub: hub.start(activity(plain))),
     "start of nothing": (TypeError, "decorated with @orchestrator", lambda hub: hub.start(None)),
-    "start by a wrong name": (UnknownOrchestrator, "'recieve'.*defined are: '?receive'?, '?transfer", lambda hub: hub.start("recieve")),
+    "start by a wrong name": (
+        UnknownOrchestrator,
+        "'recieve'.*defined are: '?receive'?, '?transfer",
+        lambda hub: hub.start("recieve"),
+    ),
     "start with too many arguments": (TypeError, "1", lambda hub: hub.start(receive, 1)),
     "start with too few arguments": (TypeError, "payee", lambda hub: hub.start("transfer", "a")),
     "start with a bad argument": (NotStorable, "argument 'amount'", lambda hub: hub.start("transfer", "a", "b", "1")),
@@ -158,12 +164,28 @@ REFUSED: dict[str, tuple[type[Exception], str, Verb]] = {
         "if_exists is one of 'fail', 'return', .*not 'perhaps'",
         lambda hub: hub.start(receive, if_exists="perhaps"),
     ),
-    "start of what runs": (InstanceExists, "'there' exists already and is still running", lambda hub: hub.start(receive, instance_id="there")),
-    "start of what has ended": (InstanceExists, "'over' exists already; choose", lambda hub: hub.start(receive, instance_id="over")),
+    "start of what runs": (
+        InstanceExists,
+        "'there' exists already and is still running",
+        lambda hub: hub.start(receive, instance_id="there"),
+    ),
+    "start of what has ended": (
+        InstanceExists,
+        "'over' exists already; choose",
+        lambda hub: hub.start(receive, instance_id="over"),
+    ),
     "event to nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.raise_event("nobody", "go")),
-    "event to what has ended": (InstanceFinished, r"'over' has finished \(Completed\)", lambda hub: hub.raise_event("over", "go")),
+    "event to what has ended": (
+        InstanceFinished,
+        r"'over' has finished \(Completed\)",
+        lambda hub: hub.raise_event("over", "go"),
+    ),
     "event without a name": (ValueError, "1 to 200 characters", lambda hub: hub.raise_event("there", "", 1)),
-    "event with a name that is no text": (TypeError, "an event's name is a str, not int", lambda hub: hub.raise_event("there", 7, 1)),
+    "event with a name that is no text": (
+        TypeError,
+        "an event's name is a str, not int",
+        lambda hub: hub.raise_event("there", 7, 1),
+    ),
     "event with half a character for a name": (ValueError, "surrogate", lambda hub: hub.raise_event("there", "\ud800", 1)),
     "event with an object": (NotStorable, "value", lambda hub: hub.raise_event("there", "go", object())),
     "terminate nobody": (InstanceNotFound, "terminate: there is no instance 'nobody'", lambda hub: hub.terminate("nobody")),

@@ -180,9 +180,7 @@ def tokens_on(rows: disk.Rows) -> int:
     state = Values().codec(Purse)
     held = sum(state.decode(record.state).tokens for record in disk.entities(rows).values() if record.state is not None)
     messages = [decode_entity_message(data) for data in rows[tables.INBOX].values()]
-    return held + sum(
-        msgspec.msgpack.decode(message.arguments)[0] for message in messages if isinstance(message, Operation)
-    )
+    return held + sum(msgspec.msgpack.decode(message.arguments)[0] for message in messages if isinstance(message, Operation))
 
 
 routes = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=6)

@@ -28,10 +28,10 @@ Clock = trio.testing.MockClock
 async def collect(ctx: Context, wanted: int, seen: list[int]) -> list[int]:
     """One event an execution, until there are enough; their values in the order in which they came."""
     ctx.set_custom_status(len(seen))
-    if len(seen) == wanted:
-        return seen
-    seen.append(await ctx.wait_for_external_event("number", int))
-    ctx.continue_as_new(wanted, seen)
+    if len(seen) < wanted:
+        seen.append(await ctx.wait_for_external_event("number", int))
+        ctx.continue_as_new(wanted, seen)
+    return seen
 
 
 @orchestrator
@@ -93,11 +93,11 @@ async def held_back(ctx: Context, wanted: int, seen: list[int], begun: bool) -> 
     """Like ``collect``, but the first execution reads no number: it waits for the word."""
     if not begun:
         await ctx.wait_for_external_event("begin")
-    elif len(seen) == wanted:
-        return seen
-    else:
+        ctx.continue_as_new(wanted, seen, True)
+    if len(seen) < wanted:
         seen.append(await ctx.wait_for_external_event("number", int))
-    ctx.continue_as_new(wanted, seen, True)
+        ctx.continue_as_new(wanted, seen, True)
+    return seen
 
 
 @CACHES
@@ -164,6 +164,31 @@ async def test_O11_the_old_journal_is_gone(cache: int, autojump_clock: Clock) ->
         assert status.runtime_status is RuntimeStatus.RUNNING
         assert status.input == (41, list(range(40)))
         assert not [entry for entry in entries if isinstance(entry, EventReceived)]
+
+
+@orchestrator
+async def speaks_once(ctx: Context, number: int) -> int:
+    """Set the custom status in the first execution only."""
+    if number == 0:
+        ctx.set_custom_status("said once")
+    if number < 3:
+        await ctx.wait_for_external_event("next")
+        ctx.continue_as_new(number + 1)
+    return number
+
+
+@CACHES
+async def test_O11_what_the_instance_keeps(cache: int, autojump_clock: Clock) -> None:
+    """The custom status that an earlier execution has set stays, and so do the tags and the time of the start."""
+    async with hub_in(MemoryStore(), speaks_once, cache_bytes=cache) as hub:
+        instance = await hub.start(speaks_once, 0, tags={"a": "b"})
+        created = (await instance.status()).created_at
+        for _ in range(3):
+            await trio.sleep(10)
+            await instance.raise_event("next")
+        assert await instance.result() == 3
+        status = await instance.status()
+        assert (status.custom_status, status.tags, status.created_at) == ("said once", {"a": "b"}, created)
 
 
 @activity
@@ -314,5 +339,3 @@ async def test_O11_across_restarts(autojump_clock: Clock) -> None:
         assert await hub.instance("c").result() == [0, 1, 2, 3]
         await hub.instance("c").purge()
     assert everything(store) == {}
-
-

@@ -103,9 +103,7 @@ async def test_D2_a_call_is_answered_when_its_effect_is_durable() -> None:
 
 async def test_D2_a_call_with_a_request_id_is_answered_when_its_effect_is_durable() -> None:
     """The same goes for an answer that is kept."""
-    call = await held_back(
-        lambda hub: hub.call_entity(Relay.at("0"), Relay.hop, 0, request_id="r"), ["hop 0"], ["hop 0"]
-    )
+    call = await held_back(lambda hub: hub.call_entity(Relay.at("0"), Relay.hop, 0, request_id="r"), ["hop 0"], ["hop 0"])
     assert call.outcome == 0
 
 

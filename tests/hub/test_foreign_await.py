@@ -319,6 +319,33 @@ async def test_O2_no_scope_attaches_while_code_is_dropped(
     assert autojump_clock.current_time() >= 60
 
 
+async def test_O2_describing_replays_away_from_trio(autojump_clock: trio.testing.MockClock) -> None:
+    """Describing an instance runs its code in the caller's task; code that has changed and enters a scope there is refused too."""
+
+    @orchestrator(name="changing")
+    async def before(ctx: OrchestrationContext) -> None:
+        await ctx.wait_for_external_event("go")
+
+    @orchestrator(name="changing")
+    async def after(ctx: OrchestrationContext) -> None:
+        trio.move_on_after(5).__enter__()
+        await ctx.wait_for_external_event("go")
+
+    store = MemoryStore()
+    async with TaskHub("Test", [before], store) as hub:
+        await hub.start(before, instance_id="x")
+        await hub.wait_idle()
+    async with TaskHub("Test", [after, bystander, double], store) as hub:
+        await hub.describe("x")
+        assert trio.current_effective_deadline() == float("inf"), "a scope is left on this task"
+        await still_works(hub)
+        await hub.wait_idle()
+        status = await hub.instance("x").status()
+        assert status.failure is not None
+        assert status.failure.is_caused_by(ForbiddenAwait)
+    assert autojump_clock.current_time() >= 60
+
+
 async def test_O5_activities_may_use_all_of_this(autojump_clock: trio.testing.MockClock) -> None:
     """What is refused in orchestrators is what activities are for: scopes, nurseries, sleeps and events of Trio work there."""
 

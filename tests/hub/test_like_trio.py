@@ -187,7 +187,7 @@ def by_perdure(program: list[Step], cache: int) -> Trace:
     async def main() -> Trace:
         async with hub_in(MemoryStore(), programmed, cache_bytes=cache) as hub:
             instance = await hub.start(programmed)
-            await trio.sleep(100_000)
+            await trio.sleep(20_000)
             assert (await runtime_status(instance)).final, "it waits for ever"
             return sorted((time, what) for time, what in await instance.result())
 
@@ -196,9 +196,9 @@ def by_perdure(program: list[Step], cache: int) -> Trace:
 
 @settings(max_examples=150)
 @given(program=PROGRAMS, order=st.permutations(range(12)), cache=st.sampled_from([64 << 20, 1]))
-@example(
-    program=[("scope", True, False, [("scope", True, True, [("sleep",)])]), ("mark",)], order=[0, 2, 5], cache=64 << 20
-).via("a shield with a limit of its own, inside a scope that is cancelled first")
+@example(program=[("scope", True, False, [("scope", True, True, [("sleep",)])]), ("mark",)], order=[0, 2, 5], cache=64 << 20).via(
+    "a shield with a limit of its own, inside a scope that is cancelled first"
+)
 def test_O7_like_trio(program: list[Step], order: list[int], cache: int) -> None:
     """Whatever the program, the orchestration marks, catches and leaves the same at the same times as Trio."""
     numbered = Numbered(order)

@@ -144,7 +144,7 @@ async def test_queries_show_what_was_committed(autojump_clock: Clock) -> None:
 async def test_queries_have_bounded_pages(limit: int, autojump_clock: Clock) -> None:
     """A limit out of range is refused."""
     async with hub_in(MemoryStore(), *ALL) as hub:
-        with pytest.raises(ValueError, match="10000|10,000"):
+        with pytest.raises(ValueError, match=r"10000|10,000"):
             await hub.query_instances(limit=limit)
 
 

@@ -171,7 +171,9 @@ async def test_the_hub_of_an_lmdb_folder_shows_its_file(tmp_path: Any) -> None:
     assert 0 < store.live_bytes <= store.file_bytes
 
 
-work = st.lists(st.tuples(st.sampled_from(["signal", "call", "start", "event", "transfer", "slow"]), st.integers(0, 3)), max_size=25)
+work = st.lists(
+    st.tuples(st.sampled_from(["signal", "call", "start", "event", "transfer", "slow"]), st.integers(0, 3)), max_size=25
+)
 
 
 @settings(max_examples=25, deadline=None)

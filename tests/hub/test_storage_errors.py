@@ -310,5 +310,3 @@ def test_D4_any_pattern_of_failures_keeps_a_prefix_with_everything_acknowledged(
         trio.run(run)
     for rows in disk.after_each(store.batches):
         disk.check(rows)
-
-

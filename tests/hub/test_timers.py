@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from perdure.hub import TaskHub
+from perdure.hub import TaskHub, limits
 from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
@@ -88,7 +89,7 @@ def test_O8_never_early_and_in_order(delays: list[float], cache: int) -> None:
             for instance, delay in zip(each, delays, strict=True):
                 assert delay <= await instance.result() < delay + 1
             times = [delays[number] for number in fired]
-            assert all(later >= earlier - 1e-6 for earlier, later in zip(times, times[1:], strict=False))
+            assert all(later >= earlier - 1e-6 for earlier, later in itertools.pairwise(times))
             assert sorted(fired) == list(range(len(delays)))
 
     trio.run(program, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -174,8 +175,8 @@ async def test_O8_the_past(autojump_clock: Clock) -> None:
 
 
 async def sees_the_clock() -> None:
-    """Let the hub look at the wall clock: it does so at least once a minute of Trio's time."""
-    await trio.sleep(61)
+    """Let the hub look at the wall clock: it does so after a minute."""
+    await trio.sleep(limits.PARK_SECONDS_MAX + 1)
 
 
 async def test_D6_the_wall_clock_is_set_back(autojump_clock: Clock) -> None:
@@ -198,7 +199,7 @@ async def test_D6_the_wall_clock_is_set_back(autojump_clock: Clock) -> None:
 
 
 async def test_D6_the_wall_clock_is_set_forward(autojump_clock: Clock) -> None:
-    """A wall clock that is set forward is noticed within a minute; what is due by it fires, the rest does not."""
+    """A wall clock that is set forward is noticed soon, for the length of the wait; what is due by it fires, the rest does not."""
     clock, store = FakeClock(), MemoryStore()
     async with TaskHub("Clocks", ALL, store, clock=clock) as hub:
         month, year = await hub.start(nap, 30 * DAY), await hub.start(nap, 365 * DAY)

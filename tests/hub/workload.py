@@ -92,7 +92,9 @@ def deposit(number: int, account: str, amount: int) -> Step:
 
 def start(instance_id: str, function: Any, *arguments: Any) -> Step:
     """An orchestration starts."""
-    return Step(instance_id, lambda hub: hub.start(function, *arguments, instance_id=instance_id, request_id=f"start-{instance_id}"))
+    return Step(
+        instance_id, lambda hub: hub.start(function, *arguments, instance_id=instance_id, request_id=f"start-{instance_id}")
+    )
 
 
 def event(instance_id: str, value: int) -> Step:
@@ -231,9 +233,7 @@ class CancelAtStep(trio.abc.Instrument):
             self.scope.cancel()
 
 
-def run_once(
-    client: Client, store: ScriptedStore, manner: Manner = PLAIN, cancelling: CancelAtStep | None = None
-) -> Any:
+def run_once(client: Client, store: ScriptedStore, manner: Manner = PLAIN, cancelling: CancelAtStep | None = None) -> Any:
     """One process: open, send, work everything off, look. ``None`` if it was cut off."""
 
     async def cancellable() -> Any:

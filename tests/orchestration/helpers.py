@@ -20,17 +20,14 @@ from perdure.entities.failures import FailureDetails
 from perdure.entities.messages import CallingTask, Failure, SectionId, Success
 from perdure.orchestration.closing import abandoned
 from perdure.orchestration.history import (
+    ACTIONS,
     Action,
     CallChild,
     CallEntity,
     ExecutionEnded,
     HistoryEntry,
     LockEntities,
-    ReleaseLocks,
     ScheduleActivity,
-    SendEvent,
-    SignalEntity,
-    StartOrchestration,
     TurnStarted,
 )
 from perdure.orchestration.machine import OrchestrationMachine
@@ -52,7 +49,6 @@ EXECUTION = "00ff" * 8
 BEGIN = 1_936_000_000_000_000
 """The time at which subjects begin, microseconds since 1970."""
 SECOND = 1_000_000
-ACTIONS = (CallChild, CallEntity, LockEntities, ReleaseLocks, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_history = msgspec.msgpack.Decoder(list[HistoryEntry]).decode
@@ -147,7 +143,7 @@ class Subject:
         fresh.machine.record = self.stored_record
         fresh.machine.now = self.record.updated_at
         fresh.journal, fresh.now = list(self.journal), self.now
-        for number, message in sorted((*old.inbox, *old.control), key=lambda entry: entry[0]):
+        for number, message in sorted((*old.mailbox.inbox, *old.mailbox.control, *old.mailbox.endings), key=lambda entry: entry[0]):
             fresh.machine.accept(message, number)
         return fresh
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ cleaned: list[str] = []
 
 
 @contextmanager
-def signalling(ctx: OrchestrationContext) -> Iterator[None]:
+def signalling(ctx: OrchestrationContext) -> Generator[None]:
     """A ``with`` block that uses the context on its way out."""
     try:
         yield
@@ -33,7 +33,7 @@ def signalling(ctx: OrchestrationContext) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def calling(ctx: OrchestrationContext) -> AsyncIterator[None]:
+async def calling(ctx: OrchestrationContext) -> AsyncGenerator[None]:
     """An ``async with`` block that awaits on its way out."""
     try:
         yield

@@ -101,7 +101,7 @@ class Built:
         """Build it."""
         if isinstance(tree, int):
             return cls(tree, leaves[tree], [])
-        of = [cls.make(ctx, each, leaves) for each in tree.of]
+        of: list[Built] = [cls.make(ctx, each, leaves) for each in tree.of]
         tasks = [each.task for each in of]
         return cls(tree, ctx.when_all(tasks) if isinstance(tree, AllOf) else ctx.when_any(tasks), of)
 

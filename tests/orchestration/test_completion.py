@@ -76,7 +76,7 @@ def test_O10_what_comes_after_the_end_is_dropped(how: str, caplog: pytest.LogCap
 
     assert subject.journal == journal
     assert subject.record == record
-    assert not subject.machine.inbox
+    assert not subject.machine.mailbox.inbox
 
 
 @pytest.mark.parametrize("how", ["return", "fail", "terminate"])
@@ -178,12 +178,13 @@ def test_O10_even_what_python_cannot_format_is_only_a_failure() -> None:
         error.text = 5  # type: ignore[assignment]
         raise error
 
-    escaped = ""
+    subject, escaped = None, ""
     try:  # not left to pytest, which could not format it either
         subject = Bench(raising).subject(raising)
     except Exception as error:
         escaped = type(error).__name__
     assert escaped == ""
+    assert subject is not None
     assert subject.failure.is_caused_by(SyntaxError)
 
 
@@ -250,6 +251,7 @@ def test_O15_the_parent_is_told_how_it_ended() -> None:
 
     _, effects = ending("terminate", PARENT)
     outcome = next(effect.outcome for effect in effects if isinstance(effect, Answer))
+    assert isinstance(outcome, Failure)
     assert outcome.failure.is_caused_by(OrchestrationTerminated)
     assert "as told" in outcome.failure.message
 
@@ -297,7 +299,7 @@ def test_O13_terminating_before_the_first_turn() -> None:
     assert subject.terminate("at once") == [Finished()]
     assert subject.status is RuntimeStatus.TERMINATED
     assert ran == []
-    assert not subject.machine.inbox
+    assert not subject.machine.mailbox.inbox
 
 
 def test_O13_termination_overtakes_what_waits() -> None:
@@ -308,7 +310,7 @@ def test_O13_termination_overtakes_what_waits() -> None:
     subject.machine.accept(subject.raised("end"))
     subject.terminate()
     assert subject.status is RuntimeStatus.TERMINATED
-    assert not subject.machine.inbox
+    assert not subject.machine.mailbox.inbox
 
 
 def test_O4_a_new_execution_in_place_of_a_finished_one() -> None:

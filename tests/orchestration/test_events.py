@@ -20,7 +20,7 @@ Kind: TypeAlias = Literal["wait", "done", "make", "race", "all"]
 Command: TypeAlias = "tuple[Kind, tuple[str, ...]]"
 
 names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(tuple)
-commands: st.SearchStrategy[Command] = st.one_of(
+commands: st.SearchStrategy[Any] = st.one_of(
     st.tuples(st.sampled_from(["wait", "done", "make"]), st.sampled_from(NAMES).map(lambda name: (name,))),
     st.tuples(st.sampled_from(["race", "all"]), names),
 )

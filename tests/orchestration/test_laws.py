@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from perdure.entities.messages import Success
 from perdure.orchestration import RuntimeStatus
 from perdure.orchestration.context import OrchestrationContext
-from perdure.orchestration.history import Action, ExecutionEnded, HistoryEntry, TaskCompleted, TaskFailed, TurnStarted
+from perdure.orchestration.history import ACTIONS, Action, ExecutionEnded, HistoryEntry, TaskCompleted, TaskFailed, TurnStarted
 from perdure.orchestration.kernel import Kernel
 from perdure.orchestration.machine import OrchestrationMachine
 from perdure.orchestration.messages import EventRaised, Resume, TaskResult, Terminate
 
 from .corpus import DEFINITIONS, SHAPES, Shape
-from .helpers import ACTIONS
 from .world import World, first
 
 EACH = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -170,7 +169,7 @@ def test_the_world_is_fair() -> None:
     shape = next(shape for shape in SHAPES if shape.orchestrator.name == "first_come")
     assert played(shape, evicting=True).replays >= 8
     forward, backward = World(DEFINITIONS, first), World(DEFINITIONS, lambda count: count - 1)
-    orders = []
+    orders: list[list[str]] = []
     for world in (forward, backward):
         world.play(shape)
         orders.append([entry.task for entry in world.journals["shape"] if isinstance(entry, TaskCompleted)])

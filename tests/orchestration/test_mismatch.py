@@ -22,9 +22,10 @@ A, B = Counter.at("a"), Counter.at("b")
 
 def bench_of(code: Code) -> Bench:
     """A bench whose orchestrator ``changing`` has that code."""
-    return Bench(orchestrator(name="changing")(code), orchestrator(name="child")(child), *WORK)
+    return Bench(orchestrator(name="changing")(code), child, *WORK)
 
 
+@orchestrator
 async def child(ctx: OrchestrationContext) -> None:
     """A child."""
 
@@ -34,7 +35,7 @@ async def journaled(ctx: OrchestrationContext) -> object:
     first = await ctx.call_activity(add, 1, 2)
     ctx.call_activity(echo, first)
     ctx.signal_entity(A, Counter.add, first)
-    ctx.start("child", instance_id="its child")
+    ctx.start(child, instance_id="its child")
     ctx.raise_event("other", "news", first)
     return await ctx.wait_for_external_event("end")
 
@@ -77,20 +78,20 @@ async def other_order(ctx: OrchestrationContext) -> None:
 async def another_child(ctx: OrchestrationContext) -> None:
     """Step 4 starts under another id."""
     await _beginning(ctx)
-    ctx.start("child", instance_id="another id")
+    ctx.start(child, instance_id="another id")
 
 
 async def another_event(ctx: OrchestrationContext) -> None:
     """Step 5 raises another event."""
     await _beginning(ctx)
-    ctx.start("child", instance_id="its child")
+    ctx.start(child, instance_id="its child")
     ctx.raise_event("other", "olds", 3)
 
 
 async def more_steps(ctx: OrchestrationContext) -> None:
     """Goes on where the journal has nothing more."""
     await _beginning(ctx)
-    ctx.start("child", instance_id="its child")
+    ctx.start(child, instance_id="its child")
     ctx.raise_event("other", "news", 3)
     ctx.call_activity(add, 5, 5)
     await ctx.wait_for_external_event("end")
@@ -167,7 +168,7 @@ def test_O3_nothing_is_lost_and_mended_code_goes_on(code: Code) -> None:
     changed = subject.reopened(bench_of(code))
     changed.run()
     assert changed.journal == subject.journal
-    assert [message for _, message in changed.machine.inbox] == [message for _, message in subject.machine.inbox]
+    assert [message for _, message in changed.machine.mailbox.inbox] == [message for _, message in subject.machine.mailbox.inbox]
 
     mended = changed.reopened(bench_of(journaled))
     assert mended.run() == []
@@ -186,7 +187,7 @@ def test_O3_resuming_without_mending_suspends_again() -> None:
     for _ in range(3):
         assert changed.resume() == []
         assert changed.status is RuntimeStatus.SUSPENDED
-        assert len(changed.machine.inbox) == 2
+        assert len(changed.machine.mailbox.inbox) == 2
 
     mended = changed.reopened(bench_of(journaled))
     mended.resume()
@@ -227,7 +228,7 @@ def test_O3_a_mismatch_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     lines = [record for record in caplog.records if record.levelname == "ERROR"]
     assert len(lines) == 1
     assert "no longer fits the journal" in lines[0].getMessage()
-    assert len(changed.machine.inbox) == 5
+    assert len(changed.machine.mailbox.inbox) == 5
 
 
 async def locking(ctx: OrchestrationContext) -> None:

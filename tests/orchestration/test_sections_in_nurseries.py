@@ -379,5 +379,3 @@ def test_L5_a_late_grant_is_handed_back() -> None:
     assert subject.status is RuntimeStatus.RUNNING
     subject.event("end")
     assert subject.output == "went on"
-
-

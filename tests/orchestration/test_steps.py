@@ -234,8 +234,8 @@ def test_O1_what_is_sent_names_the_step_and_the_execution() -> None:
                 callers.append(effect.reply_to)
             case StartChild():
                 callers.append(effect.message.parent)
-            case Send(message=Operation()):
-                callers.append(effect.message.reply_to)
+            case Send(message=Operation(reply_to=caller)):
+                callers.append(caller)
             case _:
                 pass
 

@@ -59,8 +59,8 @@ def test_O8_the_ways_to_say_it() -> None:
 
 
 BAD: list[tuple[str, Any, str]] = [
-    ("create_timer", datetime(2040, 1, 1), "ValueError"),  # noqa: DTZ001 - that is the point
-    ("sleep_until", datetime(2040, 1, 1), "ValueError"),  # noqa: DTZ001
+    ("create_timer", datetime(2040, 1, 1), "ValueError"),
+    ("sleep_until", datetime(2040, 1, 1), "ValueError"),
     ("create_timer", -1, "ValueError"),
     ("sleep", float("nan"), "ValueError"),
     ("sleep", float("inf"), "ValueError"),

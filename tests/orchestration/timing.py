@@ -53,7 +53,7 @@ class Timed(Subject):
         """As a hub does: when a new execution has begun in place of the old one, the old journal goes."""
         if any(isinstance(effect, Renewed) for effect in self.machine.effects):
             self.journal.clear()
-        return super(Timed, self).take()
+        return super().take()
 
     def _replays_alike(self) -> None:
         if self.record.status is not RuntimeStatus.RUNNING:

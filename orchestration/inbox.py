@@ -1,0 +1,80 @@
+"""The messages of one orchestration that wait, and which of them is next.
+
+Three lanes: terminations come before everything else; what changes the life of the instance (cancel, suspend, resume) also
+reaches a suspended one; the rest waits in order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from ..entities.mailbox import Lane, Mailbox
+from .messages import Cancel, OrchestrationMessage, Resume, Suspend, Terminate
+from .status import OrchestrationRecord, RuntimeStatus
+
+
+class Inbox(Mailbox[OrchestrationMessage]):
+    """The mailbox of an orchestration.
+
+    Attributes:
+      inbox: what the code is to hear of, in order of arrival.
+      control: cancel, suspend, resume.
+      endings: terminations.
+    """
+
+    __slots__ = ("control", "endings", "inbox")
+
+    def __init__(self) -> None:
+        self.inbox: Lane[OrchestrationMessage] = deque()
+        self.control: Lane[OrchestrationMessage] = deque()
+        self.endings: Lane[OrchestrationMessage] = deque()
+        super().__init__(self.inbox, self.control, self.endings)
+
+    def put(self, message: OrchestrationMessage, number: int | None) -> None:
+        """Put a message in its lane; with its number if it was read back from storage."""
+        if number is None:
+            number = self.number()
+        else:
+            self.restored(number)
+        if isinstance(message, Terminate):
+            self.endings.append((number, message))
+        elif isinstance(message, Cancel | Suspend | Resume):
+            self.control.append((number, message))
+        else:
+            self.inbox.append((number, message))
+
+    def put_before(self, messages: Iterable[OrchestrationMessage]) -> None:
+        """Put messages before those that wait in the inbox, which get new numbers behind them."""
+        waiting = list(self.inbox)
+        self.inbox.clear()
+        for number, _ in waiting:
+            self.took(number)
+        for message in (*messages, *(message for _, message in waiting)):
+            self.inbox.append((self.number(), message))
+
+    def clear(self) -> list[OrchestrationMessage]:
+        """Take everything out, and return it."""
+        taken: list[OrchestrationMessage] = []
+        for lane in (self.inbox, self.control, self.endings):
+            for number, message in lane:
+                self.took(number)
+                taken.append(message)
+            lane.clear()
+        return taken
+
+    def lane(self, record: OrchestrationRecord | None, defined: bool) -> Lane[OrchestrationMessage] | None:
+        """Where the next message comes from, ``None`` if none may be worked off.
+
+        Args:
+          record: the instance's record.
+          defined: its code is defined to this hub; what needs the code waits until it is (O18).
+        """
+        if self.endings:
+            return self.endings
+        if self.control:
+            begun = record is not None and not record.status.before_its_turn
+            interrupts = isinstance(self.control[0][1], Cancel)
+            return None if interrupts and begun and not defined else self.control
+        suspended = record is not None and record.status is RuntimeStatus.SUSPENDED
+        return self.inbox if self.inbox and defined and not suspended else None
