@@ -162,17 +162,15 @@ class ActivityRunner:
         activity = definition.activity
         try:
             arguments = definition.arguments.decode(record.arguments)
-            with trio.fail_after(math.inf if record.timeout is None else record.timeout):
+            with nullcontext() if record.timeout is None else trio.move_on_after(record.timeout):
                 if activity.is_async:
                     result: Any = await activity.function(*arguments)
                 else:
                     result = await trio.to_thread.run_sync(
                         activity.function, *arguments, limiter=self._threads, abandon_on_cancel=record.timeout is not None
                     )
-            return Success(definition.result.encode(result))
-        except trio.TooSlowError:
-            late = TimeoutError(f"attempt {record.attempt} of activity {record.name!r} took longer than {record.timeout} s")
-            return Failure(FailureDetails.from_exception(late))
+                return Success(definition.result.encode(result))
+            raise TimeoutError(f"attempt {record.attempt} of activity {record.name!r} took longer than {record.timeout} s")
         except (trio.Cancelled, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever an activity raises is its failure

@@ -27,6 +27,7 @@ class OpenBatch:
     Attributes:
       number: its commit number.
       opened_at: when it got its first change, on the event loop's clock, seconds; 0 while it is empty.
+      opened_turns: turns that had been run then.
       writes: the puts and deletes.
       cells: the instances that it has to write when it is sealed.
       acks: callers to be told that it is durable, each with what it gets.
@@ -41,6 +42,7 @@ class OpenBatch:
 
     number: int
     opened_at: float = 0.0
+    opened_turns: int = 0
     writes: Writes = field(factory=_no_writes)
     cells: list[AnyCell] = field(factory=list)
     acks: list[tuple[Ack, Any]] = field(factory=list)

@@ -70,16 +70,27 @@ class Committer:
         """Whether nothing is to be written."""
         return self.under_way is None and self.open.empty
 
-    def due(self, work_is_ready: bool) -> bool:
-        """Whether the open batch should be sealed now: when nothing is left to gather, or it is large or old enough."""
+    def due(self, work_is_ready: bool, turns: int, ready: int) -> bool:
+        """Whether the open batch should be sealed now: when nothing is left to gather, or it is large or old enough.
+
+        What waits when a batch is sealed is stored only to be deleted soon, so under steady work a batch is old enough
+        when everybody who is ready has had some turns in it.
+
+        Args:
+          work_is_ready: turns can be run.
+          turns: turns run so far.
+          ready: how many instances are ready.
+        """
         if self.under_way is not None or self.open.empty:
             return False
         if not work_is_ready or len(self.open.cells) >= limits.BATCH_INSTANCES_MAX:
             return True
         now = monotonic()
         if not self.open.opened_at:
-            self.open.opened_at = now
-        return now - self.open.opened_at >= limits.BATCH_SECONDS_MAX
+            self.open.opened_at, self.open.opened_turns = now, turns
+        age = now - self.open.opened_at
+        rounds = (turns - self.open.opened_turns) / max(1, ready)
+        return age >= limits.BATCH_SECONDS_MAX or (age >= limits.BATCH_SECONDS and rounds >= limits.BATCH_ROUNDS)
 
     def seal(self) -> OpenBatch:
         """Close the open batch, hand it to the store, and return the next one."""

@@ -58,7 +58,7 @@ from .batch import OpenBatch
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .clock import HubClock, as_datetime
 from .guard import no_trio
-from .records import ActivityRecord, LetterRecord, encode
+from .records import ActivityRecord, LetterRecord, activity_key, encode
 from .requests import Requests
 from .residence import Residence
 from .timers import TimerRecord, Timers
@@ -290,11 +290,15 @@ class Engine:
         elif isinstance(reply_to, ClientRequest):
             self.requests.answered(reply_to.request_id, outcome, self.batch)
 
-    def task_result(self, reply_to: CallingTask, outcome: Outcome) -> None:
-        """Deliver an outcome to a task of an orchestration, if that is still there."""
+    def task_result(self, reply_to: CallingTask, outcome: Outcome) -> bool:
+        """Deliver an outcome to a task of an orchestration, if that is still there; false if it cannot be found (D9)."""
         cell = self.residence.orchestration(reply_to.instance_id)
-        if cell is not None:
-            self.to_orchestration(cell, TaskResult(reply_to.execution, reply_to.task, outcome))
+        if cell is None:
+            return True
+        if cell.damaged:
+            return False
+        self.to_orchestration(cell, TaskResult(reply_to.execution, reply_to.task, outcome))
+        return True
 
     def _granted(self, _: AnyCell, effect: Granted) -> None:
         owner = self.residence.orchestration(effect.section.owner)
@@ -390,8 +394,3 @@ class Engine:
 def _timer_record(cell: AnyCell, effect: SetTimer | DropTimer) -> TimerRecord:
     assert isinstance(cell, OrchestrationCell)
     return TimerRecord(cell.machine.instance_id, effect.execution, effect.task)
-
-
-def activity_key(prefix: bytes, reply_to: CallingTask) -> bytes:
-    """The key of an activity: the instance's number, the execution and the step."""
-    return prefix + bytes.fromhex(reply_to.execution) + reply_to.task.encode()

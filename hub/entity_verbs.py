@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
@@ -29,7 +30,8 @@ E = TypeVar("E", bound="Entity")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-_tokens = itertools.count(1)
+_tokens = itertools.count(secrets.randbits(62))
+"""Tokens of waiting clients. They are stored with their calls, so those of an earlier process must not be met again."""
 
 
 class EntityVerbs(OpenableHub):

@@ -20,8 +20,11 @@ IDLE_YIELD_SECONDS: Final = 0.0002
 BATCH_INSTANCES_MAX: Final = 4000
 """A batch that changed this many instances is sealed as soon as the last commit is done, even in the midst of work."""
 
-BATCH_SECONDS_MAX: Final = 0.006
-"""So is a batch that is this old: under load it bounds what the waiting adds to an acknowledgement."""
+BATCH_SECONDS: Final = 0.006
+BATCH_ROUNDS: Final = 10
+BATCH_SECONDS_MAX: Final = 0.05
+"""So is a batch that is this old, once everybody who is ready has had that many turns in it, and in any case at the maximum: it
+bounds what the waiting adds to an acknowledgement."""
 
 BACKLOG_MAX: Final = 20_000
 """Clients wait while this many messages are ready to be worked off. A batch of one client may exceed it once."""

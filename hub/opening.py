@@ -152,11 +152,11 @@ class OpenableHub:
                 raise _sole_leaf(group) from None
             # What the body raised beside that cancellation, without the hub's own group around it.
             inner = members_of(group)[0] if len(members_of(group)) == 1 else group
-            if not isinstance(inner, HubClosed):
+            if not _follows_from_a_stop(inner):
                 raise inner from None
         finally:
             runtime.close()
-        if runtime.crash is not None and (exc is None or isinstance(exc, trio.Cancelled | HubClosed)):
+        if runtime.crash is not None and (exc is None or _follows_from_a_stop(exc)):
             raise runtime.crash
         return None
 
@@ -164,6 +164,12 @@ class OpenableHub:
         runtime = self._open_runtime()
         runtime.scheduler.paused = paused
         runtime.scheduler.wake()
+
+
+def _follows_from_a_stop(exc: BaseException) -> bool:
+    """Whether an exception, with all members of a group, is only what a body notices of a hub that has stopped."""
+    members = members_of(exc)
+    return all(map(_follows_from_a_stop, members)) if members else isinstance(exc, trio.Cancelled | HubClosed)
 
 
 def _sole_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

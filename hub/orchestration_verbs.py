@@ -246,10 +246,13 @@ class OrchestrationVerbs(QueryVerbs):
             ack = Ack()
             waiters = runtime.result_waiters.setdefault(instance_id, [])
             waiters.append(ack)
-            with trio.move_on_after(float("inf") if seconds is None else seconds):
-                record = await ack.wait()
+            try:
+                with trio.move_on_after(float("inf") if seconds is None else seconds):
+                    record = await ack.wait()
+            finally:
+                if ack in waiters:
+                    waiters.remove(ack)
             if record is None:
-                waiters.remove(ack)
                 raise TimeoutError(f"orchestration {instance_id!r} has not finished within {timeout} s; it goes on")
         match record.status:
             case RuntimeStatus.COMPLETED:

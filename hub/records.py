@@ -69,3 +69,8 @@ decode_orchestration_message: Final = msgspec.msgpack.Decoder(OrchestrationMessa
 decode_activity: Final = msgspec.msgpack.Decoder(ActivityRecord).decode
 decode_request: Final = msgspec.msgpack.Decoder(RequestRecord).decode
 decode_letter: Final = msgspec.msgpack.Decoder(LetterRecord).decode
+
+
+def activity_key(prefix: bytes, reply_to: CallingTask) -> bytes:
+    """The key of an activity: the instance's number, the execution and the step."""
+    return prefix + bytes.fromhex(reply_to.execution) + reply_to.task.encode()

@@ -58,9 +58,10 @@ class Residence:
         if cell is not None:
             return cell
         key = keys.entity_key(entity_id.name, entity_id.key)
-        number = self._store.get(tables.DIRECTORY, key)
+        number, damaged = self._number(key)
         machine = EntityMachine(entity_id, self._registry.entities.get(entity_id.name), self._registry)
         cell = EntityCell(self._allocate() if number is None else keys.read_u64(number), key, number is not None, machine)
+        cell.damaged = damaged
         if number is not None:
             record = self._record(cell)
             if isinstance(record, EntityRecord):
@@ -78,11 +79,12 @@ class Residence:
         if cell is not None:
             return None if cell.purged else cell
         key = keys.orchestration_key(instance_id)
-        number = self._store.get(tables.DIRECTORY, key)
-        if number is None:
+        number, damaged = self._number(key)
+        if number is None and not damaged:
             return None
         machine = OrchestrationMachine(instance_id, self._registry, withdraw)
-        cell = OrchestrationCell(keys.read_u64(number), key, True, machine)
+        cell = OrchestrationCell(self._allocate() if number is None else keys.read_u64(number), key, True, machine)
+        cell.damaged = damaged
         record = self._record(cell)
         if isinstance(record, OrchestrationRecord):
             machine.record, machine.now = record, record.updated_at
@@ -167,6 +169,14 @@ class Residence:
             start = page[-1] + b"\0"
         return found
 
+    def _number(self, key: bytes) -> tuple[bytes | None, bool]:
+        """The number that the directory has for a key, and whether its row is damaged."""
+        try:
+            return self._store.get(tables.DIRECTORY, key), False
+        except DamagedRecord as error:
+            _log.error("%s. The instance is set aside", error)
+            return None, True
+
     def _record(self, cell: AnyCell) -> InstanceRecord | None:
         try:
             data = self._store.get(tables.INSTANCES, cell.prefix)
@@ -177,6 +187,13 @@ class Residence:
         return None if data is None else decode_instance(data)
 
     def _restore_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
+        try:
+            self._read_inbox(cell, accept)
+        except DamagedRecord as error:
+            cell.damaged = True
+            _log.error("a message of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
+
+    def _read_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)
         while page := self._store.scan(tables.INBOX, start, stop, _PAGE):
             for key, data in page:

@@ -159,9 +159,8 @@ class Runtime:
 
     def _activity_ended(self, key: bytes, record: ActivityRecord, outcome: Outcome | None) -> None:
         """Take over an outcome; ``None`` from an activity that was cancelled, whose row is gone already."""
-        if outcome is not None:
+        if outcome is not None and self.engine.task_result(record.reply_to, outcome):
             self.engine.batch.writes[tables.ACTIVITIES][key] = None
-            self.engine.task_result(record.reply_to, outcome)
         self.scheduler.wake()
 
     def _operation_ended(self, cell: EntityCell) -> None:

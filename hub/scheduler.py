@@ -74,7 +74,7 @@ class Scheduler:
             working = bool(engine.ready) and not self.paused
             if committer.under_way is not None:
                 await self._attend_commit(working)
-            if committer.due(working and not failing):
+            if committer.due(working and not failing, engine.turns, len(engine.ready)):
                 engine.batch = committer.seal()
                 # A store that commits inline, or a very fast one, has settled already: do not lose a round.
                 committer.settle(0.0)

@@ -7,14 +7,18 @@ batch. A timer can fire once its own batch is durable, which its reader cannot t
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from ..orchestration.messages import TimerDue
 from ..storage import keys, tables
+from ..storage.errors import DamagedRecord
 from ..storage.store import Store
 from .batch import OpenBatch
 from .records import encode
 
+_log = logging.getLogger(__name__)
 _PAGE = 500
 _NEVER = 1 << 63
 
@@ -44,6 +48,7 @@ class Timers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.next_due = 0
+        self._damaged: set[bytes] = set()
 
     def set(self, batch: OpenBatch, prefix: bytes, fire_at: int, record: TimerRecord) -> None:
         """Store a timer with the open batch."""
@@ -68,19 +73,31 @@ class Timers:
         going = {} if under_way is None else under_way.writes[tables.TIMERS]
         start = b""
         while True:
-            page = self._store.scan(tables.TIMERS, start, None, _PAGE)
-            for key, value in page:
+            page = self._store.keys(tables.TIMERS, start, None, _PAGE)
+            for key in page:
                 fire_at = keys.read_u64(key)
                 if fire_at > now or len(due) >= _PAGE:
                     self.next_due = fire_at
                     return due
                 if key not in gone and key not in going:
-                    gone[key] = None
-                    due.append(_decode(value))
+                    self._take(key, gone, due)
             if len(page) < _PAGE:
                 self.next_due = _NEVER
                 return due
-            start = page[-1][0] + b"\0"
+            start = page[-1] + b"\0"
+
+    def _take(self, key: bytes, gone: dict[bytes, bytes | None], due: list[TimerRecord]) -> None:
+        if key in self._damaged:
+            return
+        try:
+            value = self._store.get(tables.TIMERS, key)
+        except DamagedRecord as error:
+            self._damaged.add(key)
+            _log.error("a timer is damaged and set aside: %s", error)
+            return
+        if value is not None:
+            gone[key] = None
+            due.append(_decode(value))
 
     def seconds_left(self, now: int) -> float:
         """Seconds until the next timer may be due; infinite without one."""

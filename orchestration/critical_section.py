@@ -9,6 +9,7 @@ from .history import LockEntities, ReleaseLocks
 from .kernel import Kernel
 from .scopes import CancelScope
 from .section import Section
+from .tasks import DurableTask
 
 
 class CriticalSection:
@@ -45,7 +46,7 @@ class CriticalSection:
             raise RuntimeError("a critical section is entered once; call lock_entities again")
         section = self._section = Section("", self._entities)
         try:
-            await kernel.sections.turn(section)
+            await kernel.sections.turn(section, lambda: DurableTask(kernel))
             number = section.id = kernel.next_number()
             names = tuple((entity.name, entity.key) for entity in self._entities)
             kernel.ask(LockEntities(number, names))

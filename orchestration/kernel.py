@@ -58,7 +58,7 @@ from .refusal import forbidden_await
 from .section import Section
 from .section_turns import SectionTurns
 from .strand import Body, Ending, Strand
-from .tasks import DurableTask, WorkTask, as_task
+from .tasks import WorkTask, as_task
 
 AWAITS_WHILE_CLOSING_MAX: Final = 1000
 """How many awaits of one task are ended quietly while it is closed: more than any cleaning up has."""
@@ -98,7 +98,7 @@ class Kernel(Cancellation):
         self.actions: list[Action] = []
         self.tasks: dict[str, WorkTask[Any]] = {}
         self.events = EventBuffers()
-        self.sections = SectionTurns(lambda: DurableTask(self))
+        self.sections = SectionTurns()
         self.unreleased: dict[str, tuple[tuple[str, str], ...]] = {}
         self.open: dict[str, Work] = {}
         self.cancelled: dict[str, Work | None] = {}
@@ -365,7 +365,12 @@ class Kernel(Cancellation):
         refused: RuntimeError | None = None
         while self._strands:
             strand, _ = self._strands.popitem()  # the youngest first: tasks before the nursery that waits for them
+            strand.awaiting = None
             self._awaits_left = AWAITS_WHILE_CLOSING_MAX
             refused = close_coroutine(strand.coroutine, strand.variables) or refused
         self.closed = True
+        # Tasks know their kernel. Letting go of them here frees everything at once, without the garbage collector.
+        self.tasks.clear()
+        self.failed.clear()
+        self.events = EventBuffers()
         return refused

@@ -325,6 +325,7 @@ class OrchestrationMachine:
     def _renew(self, continued: ContinueAsNew, old: Kernel) -> None:
         """Put a new execution in place of the old one: its start, the unread events, then what waits already (O11)."""
         record = self._running
+        carried = [EventRaised(name, value) for name, value in old.events.kept()] if continued.keep_events else []
         self.effects.extend(leaving(self.instance_id, record.execution, {}, old.open, None))
         self.effects.append(Renewed())
         self._drop_kernel()
@@ -333,7 +334,6 @@ class OrchestrationMachine:
         self.changed = True
         self.journal[:] = [TurnStarted(self.now)]
         start = StartExecution(record.execution, record.name, record.version, record.arguments, record.parent, record.tags)
-        carried = [EventRaised(name, value) for name, value in old.events.kept()] if continued.keep_events else []
         self.mailbox.put_before((start, *carried))
 
     def _end(

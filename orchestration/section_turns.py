@@ -16,17 +16,16 @@ class SectionTurns:
       open: the section that is open or asked for.
     """
 
-    def __init__(self, new_task: Callable[[], DurableTask[None]]) -> None:
+    def __init__(self) -> None:
         self.open: Section | None = None
-        self._new_task = new_task
         self._waiting: deque[tuple[Section, DurableTask[None]]] = deque()
 
-    async def turn(self, section: Section) -> None:
-        """Wait until no other section is open; this one is then."""
+    async def turn(self, section: Section, new_task: Callable[[], DurableTask[None]]) -> None:
+        """Wait, with a task if need be, until no other section is open; this one is then."""
         if self.open is None:
             self.open = section
             return
-        task = self._new_task()
+        task = new_task()
         self._waiting.append((section, task))
         await task
 

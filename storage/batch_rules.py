@@ -67,8 +67,7 @@ def check_key(table: str, key: bytes) -> None:
 def bad_key(table: str, key: bytes) -> InvariantViolated:
     """The error for a key that no engine can hold."""
     return InvariantViolated(
-        f"a key of table {table!r} is {len(key)} bytes long ({key[:16].hex()}...); "
-        f"1 to {KEY_BYTES_MAX} bytes are allowed"
+        f"a key of table {table!r} is {len(key)} bytes long ({key[:16].hex()}...); 1 to {KEY_BYTES_MAX} bytes are allowed"
     )
 
 

@@ -164,7 +164,7 @@ def _create(folder: Path) -> None:
         handles = {table: environment.open_db(table.encode(), change) for table in TABLES}
         change.put(HEADER_KEY, RecordSeal(META).seal(HEADER_KEY, header.to_bytes()), db=handles[META])
     marker = os.open(temporary / MARKER_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    with open(marker, "wb") as file:
+    with os.fdopen(marker, "wb") as file:
         file.write(header.to_bytes())
     _force(temporary / MARKER_FILE)
     _force(temporary / DATA_FILE)
@@ -180,9 +180,7 @@ def _check(folder: Path) -> HubHeader:
     if not marker.exists():
         foreign = (folder / DATA_FILE).exists()
         what = "an LMDB database that is no Perdure hub, or one that lost this file" if foreign else "other files"
-        raise StorageUnusable(
-            f"{folder} has no {MARKER_FILE}: it holds {what}. Choose another path, or restore the whole folder"
-        )
+        raise StorageUnusable(f"{folder} has no {MARKER_FILE}: it holds {what}. Choose another path, or restore the whole folder")
     header = HubHeader.from_bytes(marker.read_bytes(), str(marker))
     check_data_file(folder / DATA_FILE)
     return header

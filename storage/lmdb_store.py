@@ -129,9 +129,7 @@ class LmdbStore:
             raise _read_failure(table, error) from error
         return None if stored is None else source.seal.unseal(key, stored)
 
-    def scan(
-        self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000
-    ) -> list[tuple[bytes, bytes]]:
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records with ``start <= key < stop`` in key order; ``stop=None`` is the table's end.
 
         Raises:
@@ -237,9 +235,7 @@ def _start(folder: Path, map_bytes: int, lock: OwnerLock) -> _Engine:
     try:
         environment = open_environment(folder, map_bytes)
     except lmdb.Error as error:
-        raise StorageUnusable(
-            f"LMDB cannot open the hub {folder} with {map_bytes} bytes of address space: {error}"
-        ) from error
+        raise StorageUnusable(f"LMDB cannot open the hub {folder} with {map_bytes} bytes of address space: {error}") from error
     try:
         environment.reader_check()
         tables, record = _become_owner(environment, folder, header)
@@ -262,9 +258,7 @@ def _start(folder: Path, map_bytes: int, lock: OwnerLock) -> _Engine:
     )
 
 
-def _become_owner(
-    environment: lmdb.Environment, folder: Path, header: HubHeader
-) -> tuple[dict[str, LmdbTable], CommitRecord]:
+def _become_owner(environment: lmdb.Environment, folder: Path, header: HubHeader) -> tuple[dict[str, LmdbTable], CommitRecord]:
     """Open all tables, check that they are this hub's, and raise the owner epoch, in one transaction."""
     with environment.begin(write=True) as transaction:
         tables = {

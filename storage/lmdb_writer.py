@@ -194,9 +194,7 @@ class LmdbWriter:
           StorageInDoubt: nothing more can be committed.
         """
         if self._job is not None and not self._job.settled:
-            raise InvariantViolated(
-                f"batch {batch.number} was submitted while commit {self._job.batch.number} is under way"
-            )
+            raise InvariantViolated(f"batch {batch.number} was submitted while commit {self._job.batch.number} is under way")
         if self.broken is not None:
             raise StorageInDoubt(self.broken)
         self._job = commit = LmdbCommit(self, batch)

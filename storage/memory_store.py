@@ -146,9 +146,7 @@ class MemoryStore:
         check_key(table, key)
         return source.records.get(key)
 
-    def scan(
-        self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000
-    ) -> list[tuple[bytes, bytes]]:
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records with ``start <= key < stop`` in key order; ``stop=None`` is the table's end."""
         source = self._readable(table)
         return [(key, source.records[key]) for key in source.range(start, stop, limit)]
@@ -209,9 +207,7 @@ class MemoryStore:
         if error not in (StorageError, StorageInDoubt):
             raise ValueError(f"a commit fails with StorageError or StorageInDoubt, not with {error.__name__}")
         if after_effect and error is StorageError:
-            raise ValueError(
-                "StorageError says that nothing was written; use StorageInDoubt for a failure after effect"
-            )
+            raise ValueError("StorageError says that nothing was written; use StorageInDoubt for a failure after effect")
         self._faults[self._attempts + skip] = _Fault(error, after_effect)
 
     def hold_commits(self, held: bool = True) -> None:

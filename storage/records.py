@@ -44,9 +44,7 @@ class RecordSeal:
     def seal_all(self, records: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Like :meth:`seal` for many ``(key, value)``, without a call for each."""
         start = self._start
-        return [
-            (key, value + crc32(value, crc32(key, start)).to_bytes(CHECKSUM_BYTES, "little")) for key, value in records
-        ]
+        return [(key, value + crc32(value, crc32(key, start)).to_bytes(CHECKSUM_BYTES, "little")) for key, value in records]
 
     def unseal(self, key: bytes, stored: bytes) -> bytes:
         """The value of a stored record.

@@ -16,7 +16,9 @@ def snippets(language: str) -> list[str]:
 
 def said(snippet: str) -> list[str]:
     """What the comments behind the print calls of a snippet say that it prints."""
-    return [line.partition("# ")[2].strip() for line in snippet.splitlines() if line.strip().startswith("print(") and "# " in line]
+    return [
+        line.partition("# ")[2].strip() for line in snippet.splitlines() if line.strip().startswith("print(") and "# " in line
+    ]
 
 
 def test_the_readme_has_a_complete_program() -> None:
@@ -43,6 +45,8 @@ def test_a_program_can_be_run_again_on_its_storage(tmp_path: Path) -> None:
     """Run a second time in the same folder, the bank goes on with the balances of the first run."""
     (tmp_path / "program.py").write_text(snippets("python")[0])
     for _ in range(2):
-        done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )
 
     assert done.stdout.splitlines()[-1] == "Account(balance=80)"

@@ -15,10 +15,12 @@ async def open_plain_nursery() -> AsyncGenerator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             yield nursery
     except BaseExceptionGroup as group:
-        first: BaseException = group
-        alone = True
-        while isinstance(first, BaseExceptionGroup):
-            members: tuple[BaseException, ...] = first.exceptions
-            alone = alone and len(members) == 1
-            first = members[0]
-        raise first from (None if alone else group)
+        leaves = _leaves(group)
+        raise leaves[0] from (group if len(leaves) > 1 else None)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group: BaseExceptionGroup[BaseException] = error  # pyright: ignore[reportUnknownVariableType] - of whatever it is
+    return [leaf for member in group.exceptions for leaf in _leaves(member)]

@@ -157,6 +157,18 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+async def ending(run: Callable[[], Awaitable[object]]) -> BaseException | None:
+    """What a function raises, whatever it is; ``None`` if it returns.
+
+    Not ``pytest.raises``: a test that is ended by a stray cancellation would pass.
+    """
+    try:
+        await run()
+    except BaseException as error:
+        return error
+    return None
+
+
 @define
 class Caller:
     """A client's call that runs beside the test.

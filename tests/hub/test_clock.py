@@ -17,7 +17,7 @@ from .scripted_store import ScriptedStore
 class Timekeeper(Entity):
     """Notes the time."""
 
-    last: datetime = datetime(2000, 1, 1)  # noqa: DTZ001 - replaced at the first operation
+    last: datetime = datetime(2000, 1, 1)
 
     def look(self) -> datetime:
         """The time of the turn."""

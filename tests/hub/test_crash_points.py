@@ -98,7 +98,7 @@ def test_D7_cancelling_at_every_step(manner: str) -> None:
     """Wherever the hub's scope is cancelled, nothing is lost and nothing has failed by it: the next process ends it all."""
     how = MANNERS[manner]
     n = 0
-    stride = {"plain": 1, "slow disk": 3}.get(manner, 23)
+    stride = {"plain": 2, "slow disk": 5}.get(manner, 23)
     for n in itertools.count(1, stride):
         client, store, cancelling = Client(), ScriptedStore(looks=how.looks), CancelAtStep(n)
         seen = run_once(client, store, how, cancelling)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from attrs import define
-
 from perdure.entities import Entity
 from perdure.hub import TaskHub
 from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator

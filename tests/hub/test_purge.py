@@ -198,7 +198,7 @@ async def test_O16_purging_many(autojump_clock: Clock) -> None:
         await running.raise_event("go")
         assert await running.result() == "held"
         with pytest.raises(ValueError, match="naive"):
-            await hub.purge(created_to=datetime(2030, 1, 1))  # noqa: DTZ001 - that is the point
+            await hub.purge(created_to=datetime(2030, 1, 1))
 
 
 async def test_O16_purging_what_is_not_there(autojump_clock: Clock) -> None:

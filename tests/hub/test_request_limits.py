@@ -100,6 +100,21 @@ async def test_D8_a_start_is_forgotten_with_its_instance() -> None:
         assert await numbers(hub) == [5]
 
 
+async def test_D8_a_start_is_forgotten_when_its_instance_is_purged() -> None:
+    """Purging takes the id along: the same request starts a new instance then, and the id was not counted meanwhile."""
+    store = ScriptedStore()
+    async with hub_on(store) as hub:
+        first = await hub.start(receive, request_id="r")
+        await first.raise_event("go", 1)
+        await first.result()
+        await first.purge()
+        assert hub.statistics().request_ids == 0
+        second = await hub.start(receive, request_id="r")
+        assert second.id != first.id
+        await hub.wait_idle()
+        disk.check(store.disk.snapshot())
+
+
 async def test_D8_the_limit_refuses_new_ids_and_forgets_none() -> None:
     """At the limit a new id is refused by an error that names the limit; kept ones still work, and so do calls without."""
     async with hub_on(MemoryStore(), request_limit=3) as hub:

@@ -143,7 +143,9 @@ class Subject:
         fresh.machine.record = self.stored_record
         fresh.machine.now = self.record.updated_at
         fresh.journal, fresh.now = list(self.journal), self.now
-        for number, message in sorted((*old.mailbox.inbox, *old.mailbox.control, *old.mailbox.endings), key=lambda entry: entry[0]):
+        for number, message in sorted(
+            (*old.mailbox.inbox, *old.mailbox.control, *old.mailbox.endings), key=lambda entry: entry[0]
+        ):
             fresh.machine.accept(message, number)
         return fresh
 

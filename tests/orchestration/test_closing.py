@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -198,12 +200,14 @@ def test_O19_code_that_swallows_its_closing_is_dropped_and_logged(depth: int, ca
         return await helper(ctx, depth - 1)
 
     swallowing = orchestrator(name="swallowing")(nested if depth else direct)
+    kept = len(abandoned)
     with let_go_afterwards(stubborn.let_go):
         subject = Bench(swallowing, *WORK).subject("swallowing")
         before = list(subject.journal)
         subject.machine.evict()
         closings = stubborn.closings
         assert closings > 0
+        assert len(abandoned) > kept, "freeing it would run its code once more"
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "'instance'" in caplog.records[0].getMessage()
         caplog.clear()  # the line holds the error, and so the code
@@ -217,6 +221,38 @@ def test_O19_code_that_swallows_its_closing_is_dropped_and_logged(depth: int, ca
         subject.completes("1", 2)
         assert subject.output == [2, "event"]
     gc.collect()
+
+
+PROGRAM = """
+import trio
+from perdure.hub import TaskHub
+from perdure.orchestration import OrchestrationContext, orchestrator
+from perdure.storage.memory_store import MemoryStore
+
+@orchestrator
+async def swallowing(ctx: OrchestrationContext) -> None:
+    while True:
+        try:
+            await ctx.wait_for_external_event("go")
+        except BaseException:
+            pass
+
+async def main() -> None:
+    async with TaskHub("Test", [swallowing], MemoryStore(), cache_bytes=1) as hub:
+        await hub.start(swallowing)
+        await hub.wait_idle()
+        print(hub.statistics().evictions)
+
+trio.run(main)
+"""
+
+
+def test_O19_a_program_with_such_code_ends() -> None:
+    """A process whose hub has dropped code that swallows everything comes to its end, and says nothing of it but in the log."""
+    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    assert int(run.stdout) >= 1
+    assert "Exception ignored" not in run.stderr
+    assert "refused to be closed" in run.stderr
 
 
 def test_O19_no_way_to_ask_goes_round_for_ever_while_it_is_closed() -> None:

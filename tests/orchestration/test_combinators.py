@@ -83,9 +83,9 @@ class Model:
             for each, inner in zip(tree.of, outcome, strict=True):
                 self.check(each, inner)
         else:
-            winner, inner = outcome
+            winner: int = outcome[0]
             assert self.time(tree.of[winner]) == self.time(tree)
-            self.check(tree.of[winner], inner)
+            self.check(tree.of[winner], outcome[1])
 
 
 @define

@@ -15,7 +15,7 @@ from perdure.orchestration import (
     SubOrchestrationFailed,
     orchestrator,
 )
-from perdure.orchestration.history import ExecutionEnded
+from perdure.orchestration.history import ExecutionEnded, ExecutionStarted
 from perdure.orchestration.messages import Finished, TellChild, Terminate
 from perdure.storage.errors import NotStorable
 
@@ -327,3 +327,14 @@ def test_O4_a_new_execution_in_place_of_a_finished_one() -> None:
     assert subject.journal == before
     subject.event("end")
     assert subject.output == "again"
+
+
+def test_O4_only_the_last_start_of_a_pending_instance_runs() -> None:
+    """A start that is replaced before its turn is dropped: the code runs once, with the new arguments."""
+    subject = Subject(Bench(leaving_work_behind, child, *WORK))
+    subject.create(leaving_work_behind, "first", execution="aa" * 16)
+    subject.create(leaving_work_behind, "second", execution="bb" * 16)
+    subject.run()
+    subject.event("end")
+    assert subject.output == "second"
+    assert len([entry for entry in subject.journal if isinstance(entry, ExecutionStarted)]) == 1

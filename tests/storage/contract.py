@@ -11,7 +11,6 @@ import pytest
 from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from perdure.storage.batch_rules import STORE_KEYS
 from perdure.storage.errors import HubInUse, InvariantViolated
 from perdure.storage.store import Batch
@@ -147,9 +146,7 @@ class StoreContract:
         numbers = [(n * 7919) % 5000 for n in range(5000)]
         owner.commit({INSTANCES: {n.to_bytes(8, "big"): b"%d" % n for n in numbers}})
         owner.commit({INSTANCES: {n.to_bytes(8, "big"): None for n in numbers if n % 3}})
-        assert owner.store.scan(INSTANCES, limit=10_000) == [
-            (n.to_bytes(8, "big"), b"%d" % n) for n in range(0, 5000, 3)
-        ]
+        assert owner.store.scan(INSTANCES, limit=10_000) == [(n.to_bytes(8, "big"), b"%d" % n) for n in range(0, 5000, 3)]
 
     def test_reads_see_whole_batches(self, owner: Owner) -> None:
         """While a batch is under way, a scan sees all of it or nothing."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
 from perdure.storage.batch_rules import STORE_KEYS
 from perdure.storage.errors import InvariantViolated
 from perdure.storage.lmdb_store import LmdbStore

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import lmdb
 import pytest
-
 from perdure.storage.errors import StorageError, StorageInDoubt, StorageUnusable
 from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.tables import INBOX, INSTANCES
@@ -118,9 +117,7 @@ def test_commit_in_doubt_stops_the_store(owner: Owner, folder: Path) -> None:
 def small_disk() -> Generator[Path]:
     """A file system of two megabytes; the test is skipped where none can be mounted."""
     with tempfile.TemporaryDirectory() as place:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
-        )
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False)
         if mounted.returncode != 0:
             pytest.skip("only root may mount a small file system")
         try:
@@ -136,7 +133,7 @@ def test_full_disk() -> None:
         ballast.write_bytes(bytes(512 << 10))
         owner = Owner.of(LmdbStore(disk / "bank"))
         written = 0
-        with pytest.raises(StorageError, match=r"disk that holds .* is full") as caught:
+        with pytest.raises(StorageError, match=r"disk that holds .* is full") as caught:  # noqa: PT012 - how many fit is what is looked for
             for n in range(1000):
                 owner.commit({INSTANCES: {b"%04d" % n: b"x" * 9000}})
                 written += 1

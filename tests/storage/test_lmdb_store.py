@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import lmdb
 import pytest
 from attrs import evolve
-
 from perdure.storage.errors import DamagedRecord, HubInUse, InvariantViolated, StorageInDoubt, StorageUnusable
 from perdure.storage.lmdb_folder import FORMAT_VERSION, HubHeader
 from perdure.storage.lmdb_store import LmdbStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-
 from perdure.storage.errors import InvariantViolated, StorageError, StorageInDoubt
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import Store

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-
 from perdure.storage.errors import HubInUse, StorageUnusable
 from perdure.storage.owner import OwnerLock
 

@@ -7,7 +7,6 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from perdure.storage.errors import DamagedRecord
 from perdure.storage.records import CHECKSUM_BYTES, RecordSeal
 

@@ -284,7 +284,7 @@ def test_stored_forms_stay_what_they_are(tp: Any, value: Any, data: str) -> None
 def test_texts_of_times_stay_what_they_are() -> None:
     """The text of a time keeps its zone by key, by offset and name, and the fold."""
     berlin, named = ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=1), "CET")
-    wall = datetime(2024, 10, 27, 2, 30)  # noqa: DTZ001 - a naive time is what is meant
+    wall = datetime(2024, 10, 27, 2, 30)
 
     for value, text in (
         (wall, b"2024-10-27T02:30:00"),

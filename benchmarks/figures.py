@@ -1,0 +1,53 @@
+"""What a workload gives back: figures, each with its two limits."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+RATE = "/s"
+MILLISECONDS = "ms"
+SECONDS = "s"
+MEGABYTES = "MB"
+TIMES = "x"
+
+
+@frozen
+class Figure:
+    """One figure of one run.
+
+    Attributes:
+      name: what it says, such as ``64 clients``; unique within its workload.
+      unit: ``/s`` (more is better), or ``ms``, ``s``, ``MB`` (10**6 bytes), ``x`` (less is better).
+      value: the figure.
+      lmdb: the same of LMDB alone; ``None`` where that means nothing.
+      bare: the same of bare Python calls; ``None`` where that means nothing.
+      target: what it is to reach at full size.
+      operations: how many operations it covers.
+      cpu_us: process time an operation, all threads, user and system, microseconds.
+      commits: commits in the measured stretch.
+    """
+
+    name: str
+    unit: str
+    value: float
+    lmdb: float | None = None
+    bare: float | None = None
+    target: float | None = None
+    operations: int = 1
+    cpu_us: float | None = None
+    commits: int | None = None
+
+    def with_limits(self, lmdb: float | None, bare: float | None) -> Figure:
+        """The same with its two limits."""
+        return evolve(self, lmdb=lmdb, bare=bare)
+
+
+def more_is_better(unit: str) -> bool:
+    """Whether a larger figure of this unit is the better one."""
+    return unit == RATE
+
+
+def gain(unit: str, before: float, now: float) -> float:
+    """How much better a figure has become: above 1 is better, whatever the unit."""
+    better, worse = (now, before) if more_is_better(unit) else (before, now)
+    return better / worse if worse else float("inf")
