@@ -65,7 +65,7 @@ class ClientBatch:
         chosen = new_instance_id() if instance_id is None else check_instance_id(instance_id)
         if chosen in self._starting:
             raise InstanceExists(f"the batch starts the instance {chosen!r} already")
-        self._add(StartIntent(chosen, StartExecution("", name, version, encoded), if_exists))
+        self._add(StartIntent(chosen, StartExecution("", name, version, encoded), if_exists, None, instance_id is None))
         self._starting.add(chosen)
         return chosen
 

@@ -126,11 +126,11 @@ class Engine:
         cell.machine.accept(message)
         self.touch(cell)
 
-    def create(self, instance_id: str, start: StartExecution, request_id: str | None = None) -> None:
-        """Create an instance, or begin a new execution in place of a finished one."""
+    def create(self, instance_id: str, start: StartExecution, request_id: str | None = None, *, generated: bool = False) -> None:
+        """Create an instance, or begin a new execution in place of a finished one; a generated id is not looked up."""
         if not start.execution:
             start = msgspec.structs.replace(start, execution=self._new_id())
-        cell = self.residence.orchestration(instance_id)
+        cell = None if generated else self.residence.orchestration(instance_id)
         if cell is None:
             cell = self.residence.new_orchestration(instance_id)
         else:

@@ -100,7 +100,10 @@ class StartIntent:
         return fingerprint("start", target, self.start.name, self.start.arguments, self.if_exists)
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
-        """Apply ``if_exists`` (O4)."""
+        """Apply ``if_exists`` (O4); a generated id is known not to exist."""
+        if self.generated:
+            starting.add(self.instance_id)
+            return True
         if self.instance_id in starting:
             if self.if_exists == "return":
                 return False
@@ -122,10 +125,10 @@ class StartIntent:
 
     def accept(self, runtime: Runtime) -> None:
         """Create the instance; a running one of that id is terminated in the same batch."""
-        existing = runtime.residence.orchestration(self.instance_id)
+        existing = None if self.generated else runtime.residence.orchestration(self.instance_id)
         if existing is not None and not existing.machine.finished:
             runtime.engine.terminate_now(existing, "replaced by a new start")
-        runtime.engine.create(self.instance_id, self.start, self.request_id)
+        runtime.engine.create(self.instance_id, self.start, self.request_id, generated=self.generated)
         if self.request_id is not None:
             runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch, self.instance_id)
 

@@ -31,6 +31,11 @@ class Inbox(Mailbox[OrchestrationMessage]):
         self.endings: Lane[OrchestrationMessage] = deque()
         super().__init__(self.inbox, self.control, self.endings)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether something waits that comes before the inbox."""
+        return bool(self.control or self.endings)
+
     def put(self, message: OrchestrationMessage, number: int | None) -> None:
         """Put a message in its lane; with its number if it was read back from storage."""
         if number is None:

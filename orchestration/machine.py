@@ -23,6 +23,7 @@ from attrs import define, field
 
 from ..entities.failures import FailureDetails
 from ..entities.lock import release_of
+from ..entities.mailbox import Lane
 from ..entities.messages import (
     Answer,
     Failure,
@@ -154,7 +155,13 @@ class OrchestrationMachine:
     @property
     def ready(self) -> bool:
         """Whether :meth:`advance` would do something."""
-        return self.mailbox.lane(self.record, self.defined) is not None
+        return self._lane() is not None
+
+    def _lane(self) -> Lane[OrchestrationMessage] | None:
+        mailbox, record = self.mailbox, self.record
+        if self.kernel is not None and record is not None and record.status is RuntimeStatus.RUNNING and not mailbox.urgent:
+            return mailbox.inbox or None  # the usual case, without asking whether the code is defined: it runs
+        return mailbox.lane(record, self.defined)
 
     @property
     def needs_history(self) -> bool:
@@ -196,7 +203,7 @@ class OrchestrationMachine:
           budget: 1 or more.
         """
         done, turn = 0, False
-        while done < budget and (lane := self.mailbox.lane(self.record, self.defined)) is not None:
+        while done < budget and (lane := self._lane()) is not None:
             number, message = lane.popleft()
             self.mailbox.took(number)
             done += 1

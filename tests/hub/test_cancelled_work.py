@@ -119,14 +119,15 @@ async def test_O7_an_activity_that_waits_for_a_free_place(autojump_clock: Clock)
 
 async def test_O7_cancelled_before_it_is_durable() -> None:
     """An activity that is cancelled while the commit that scheduled it is under way is cancelled as soon as it is durable."""
-    ended: list[str] = []
+    seen: list[str] = []
 
     @activity
     async def long() -> None:
+        seen.append("begun")
         try:
             await trio.sleep_forever()
         finally:
-            ended.append("cancelled")
+            seen.append("cancelled")
 
     @orchestrator
     async def calls(ctx: Context) -> str:
@@ -139,9 +140,9 @@ async def test_O7_cancelled_before_it_is_durable() -> None:
     store = MemoryStore()
     async with opened([long, calls], store) as hub:
         await hub.start(calls, instance_id="before")
-        await until(lambda: hub.statistics().activities_running == 1)
+        await until(lambda: seen == ["begun"])
         await hub.raise_event("before", "stop")
-        await until(lambda: ended == ["cancelled"])
+        await until(lambda: seen == ["begun", "cancelled"])
         async with trio.open_nursery() as nursery:
             store.hold_commits(True)
             nursery.start_soon(partial(hub.start, calls, instance_id="c"))
