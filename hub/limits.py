@@ -7,6 +7,9 @@ from typing import Final
 SLICE_SECONDS: Final = 0.0002
 """Turns run at most this long between two Trio checkpoints; with the last turn's own length about 0.25 ms."""
 
+LONE_SLICE_SECONDS: Final = 0.001
+"""The same while no other Trio task is runnable and no commit is under way."""
+
 TURN_MESSAGES_MAX: Final = 16
 """Messages that one instance works off before the next one has its turn, and before the clock is looked at."""
 

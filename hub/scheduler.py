@@ -70,7 +70,7 @@ class Scheduler:
                 raise committer.failure
             engine.fire_timers(committer.under_way)
             if engine.ready and not self.paused and not failing:
-                engine.run(limits.SLICE_SECONDS)
+                engine.run(self._slice_seconds())
             working = bool(engine.ready) and not self.paused
             if committer.under_way is not None:
                 await self._attend_commit(working)
@@ -86,6 +86,12 @@ class Scheduler:
                 await self._park()
                 continue
             await trio.lowlevel.checkpoint()
+
+    def _slice_seconds(self) -> float:
+        """How long turns may run: short while anybody else wants the thread, other Trio tasks or the writer."""
+        if self._committer.under_way is not None or trio.lowlevel.current_statistics().tasks_runnable:
+            return limits.SLICE_SECONDS
+        return limits.LONE_SLICE_SECONDS
 
     async def _attend_commit(self, working: bool) -> None:
         committer = self._committer
