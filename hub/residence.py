@@ -113,7 +113,11 @@ class Residence:
         return self._next_number
 
     def take_up(self, prefix: bytes) -> AnyCell | None:
-        """Read the instance of a number into memory; ``None`` if it is there, or its record cannot be found or read."""
+        """The instance of a number, read into memory if it is not there.
+
+        ``None`` if it has its place in the queue already, or its record cannot be found or read. Being in memory is not
+        enough: a client may have looked it up, which gives it no turn.
+        """
         try:
             data = self._store.get(tables.INSTANCES, prefix)
         except DamagedRecord as error:
@@ -123,9 +127,10 @@ class Residence:
             return None
         record = decode_instance(data)
         if isinstance(record, EntityRecord):
-            entity_id = EntityId.of_parts((record.name, record.key))
-            return None if entity_id in self.entities else self.entity(entity_id)
-        return None if record.instance_id in self.orchestrations else self.orchestration(record.instance_id)
+            cell: AnyCell | None = self.entity(EntityId.of_parts((record.name, record.key)))
+        else:
+            cell = self.orchestration(record.instance_id)
+        return None if cell is None or cell.queued else cell
 
     def revive(self, cell: OrchestrationCell, now: int) -> None:
         """Read the journal of an instance and replay it; a damaged journal parks the instance."""
