@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, overload
 
 from ..entities.ids import EntityId, EntityRef, check_instance_id
 from ..entities.messages import Operation
+from ..orchestration.context_base import checked_entity_id
 from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import InstanceExists
 from ..orchestration.messages import EventRaised, StartExecution
@@ -46,9 +47,7 @@ class ClientBatch:
     def signal_entity(self, ref: EntityId, operation: str, *arguments: Any) -> None: ...
     def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any) -> None:
         """Add an operation; checked now, accepted at the end. Raises as :meth:`TaskHub.signal_entity` does."""
-        if not isinstance(ref, EntityId):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-            raise TypeError(f"signal_entity takes an entity id, such as Account.at('alice') gives, not {ref!r}")
-        name, encoded = self._registry.operation(ref, operation, arguments)
+        name, encoded = self._registry.operation(checked_entity_id(ref, "signal_entity"), operation, arguments)
         self._add(SignalIntent(ref, Operation(name, encoded)))
 
     def start(

@@ -14,12 +14,13 @@ from ..entities.ids import EntityId, EntityRef
 from ..entities.machine import read_state
 from ..entities.messages import ClientRequest, Failure, Operation, Outcome, Success, WaitingClient
 from ..entities.record import EntityRecord
+from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
 from .ack import Ack
 from .intents import SignalIntent, submit
 from .opening import OpenableHub
 from .operations import inside_operation
-from .records import decode_instance, decode_letter
+from .records import LetterRecord, decode_instance, decode_letter
 from .requests import check_request_id, fingerprint
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class EntityVerbs(OpenableHub):
           HubClosed: the hub is not open.
         """
         runtime = self._open_runtime()
-        name, encoded = self._registry.operation(_entity_id(ref, "signal_entity"), operation, arguments)
+        name, encoded = self._registry.operation(checked_entity_id(ref, "signal_entity"), operation, arguments)
         kept = None if request_id is None else check_request_id(request_id)
         await submit(runtime, [SignalIntent(ref, Operation(name, encoded), kept)])
 
@@ -99,7 +100,7 @@ class EntityVerbs(OpenableHub):
             as for :meth:`signal_entity`.
         """
         runtime = self._open_runtime()
-        target = _entity_id(ref, "call_entity")
+        target = checked_entity_id(ref, "call_entity")
         inside = inside_operation.get()
         if inside is not None:
             raise RuntimeError(
@@ -162,7 +163,7 @@ class EntityVerbs(OpenableHub):
           HubClosed: the hub is not open.
         """
         runtime = self._open_runtime()
-        target = _entity_id(ref, "read_entity")
+        target = checked_entity_id(ref, "read_entity")
         definition = self._registry.entity(target.name)
         await trio.lowlevel.checkpoint()
         number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
@@ -172,7 +173,7 @@ class EntityVerbs(OpenableHub):
             return None
         return read_state(definition, target, record.state, record.version)
 
-    async def dead_letters(self, ref: EntityId) -> list[Any]:
+    async def dead_letters(self, ref: EntityId) -> list[LetterRecord]:
         """The failed signals that are kept for an entity, oldest first (E4).
 
         Raises:
@@ -180,15 +181,9 @@ class EntityVerbs(OpenableHub):
           HubClosed: the hub is not open.
         """
         runtime = self._open_runtime()
-        target = _entity_id(ref, "dead_letters")
+        target = checked_entity_id(ref, "dead_letters")
         await trio.lowlevel.checkpoint()
         number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
         if number is None:
             return []
         return [decode_letter(data) for _, data in runtime.store.scan(tables.LETTERS, number, keys.prefix_end(number))]
-
-
-def _entity_id(ref: object, verb: str) -> EntityId:
-    if isinstance(ref, EntityId):
-        return ref
-    raise TypeError(f"{verb} takes an entity id, such as Account.at('alice') gives, not {type(ref).__name__}: {ref!r}")
