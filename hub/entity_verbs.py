@@ -17,7 +17,7 @@ from ..entities.record import EntityRecord
 from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
 from .ack import Ack
-from .intents import SignalIntent, submit
+from .intents import SignalIntent, check_room, submit
 from .opening import OpenableHub
 from .operations import inside_operation
 from .records import LetterRecord, decode_instance, decode_letter
@@ -59,7 +59,7 @@ class EntityVerbs(OpenableHub):
           UnknownEntity, UnknownOperation: this hub knows no such entity class or operation (E7).
           TypeError: the number of arguments is wrong, or ``ref`` is no entity id.
           NotStorable: an argument cannot be kept exactly.
-          RequestMismatch, LimitReached: see D8.
+          RequestMismatch, LimitReached: see D8; the limit may also be that of the entity's mailbox.
           StorageError: storage fails; what was sent may still take effect (D4).
           HubClosed: the hub is not open.
         """
@@ -119,6 +119,7 @@ class EntityVerbs(OpenableHub):
     @staticmethod
     async def _call(runtime: Runtime, target: EntityId, name: str, encoded: bytes) -> Success | Failure:
         await runtime.admit()
+        check_room(runtime.residence.entities.get(target), target)
         token = next(_tokens)
         ack = runtime.engine.calls[token] = Ack()
         runtime.engine.to_entity(target, Operation(name, encoded, WaitingClient(token)))
@@ -135,6 +136,7 @@ class EntityVerbs(OpenableHub):
         asked = fingerprint("call", str(target), name, encoded)
         record = runtime.requests.find(request_id, asked)
         if record is None:
+            check_room(runtime.residence.entities.get(target), target)
             runtime.requests.reserve(1, runtime.engine.batch)
             runtime.engine.to_entity(target, Operation(name, encoded, ClientRequest(request_id)))
             runtime.requests.keep(request_id, asked, runtime.engine.batch)

@@ -16,11 +16,26 @@ from ..entities.ids import EntityId
 from ..entities.messages import EntityMessage, Operation
 from ..orchestration.errors import InstanceExists, InstanceFinished, InstanceNotFound
 from ..orchestration.messages import EventRaised, OrchestrationMessage, StartExecution
-from .cells import OrchestrationCell
+from . import limits
+from .cells import AnyCell, OrchestrationCell
+from .errors import LimitReached
 from .requests import fingerprint
 from .runtime import Runtime
 
 IfExists = Literal["fail", "return", "replace_finished", "replace"]
+
+
+def check_room(cell: AnyCell | None, target: object) -> None:
+    """Refuse a client's message for an instance whose mailbox is full; one that is not in memory has room.
+
+    Raises:
+      LimitReached: it is full.
+    """
+    if cell is not None and len(cell.machine.mailbox) >= limits.MAILBOX_MESSAGES_MAX:
+        raise LimitReached(
+            f"{limits.MAILBOX_MESSAGES_MAX} messages wait for {target}, which is the limit: it is locked, suspended or busy "
+            "(hub.describe tells); send again when it goes on"
+        )
 
 
 def check_if_exists(if_exists: object) -> None:
@@ -73,8 +88,9 @@ class SignalIntent:
         return fingerprint("signal", str(self.target), self.message.name, self.message.arguments)
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
-        """Entities accept everything."""
-        del runtime, starting
+        """An entity accepts everything that it has room for."""
+        del starting
+        check_room(runtime.residence.entities.get(self.target), self.target)
         return True
 
     def accept(self, runtime: Runtime) -> None:
@@ -151,7 +167,9 @@ class InstanceIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """The instance must be there and not finished (O9, O13)."""
         if self.instance_id not in starting:
-            running_cell(runtime, self.instance_id, self.verb)
+            cell = running_cell(runtime, self.instance_id, self.verb)
+            if isinstance(self.message, EventRaised):  # terminate, resume and the like must always get through
+                check_room(cell, self.instance_id)
         return True
 
     def accept(self, runtime: Runtime) -> None:

@@ -32,6 +32,10 @@ bounds what the waiting adds to an acknowledgement."""
 BACKLOG_MAX: Final = 20_000
 """Clients wait while this many messages are ready to be worked off. A batch of one client may exceed it once."""
 
+MAILBOX_MESSAGES_MAX: Final = 100_000
+"""Messages that may wait for one instance, behind a lock, an async operation or a suspension. They do not hold up other
+clients, so beyond this a client's message for that instance is refused (LimitReached)."""
+
 CACHE_BYTES: Final = 64 * 1024 * 1024
 """Instances kept in memory, by estimated size. What is idle longest is dropped first."""
 
