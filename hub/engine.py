@@ -166,9 +166,7 @@ class Engine:
           arrived: how many messages it got.
         """
         if not cell.dirty:
-            cell.dirty = True
-            cell.batch = self.batch.number
-            self.batch.cells.append(cell)
+            self._mark(cell)
         if not cell.queued:
             machine = cell.machine
             if cell.damaged:
@@ -181,6 +179,12 @@ class Engine:
             arrived = len(machine.mailbox)
         cell.load += arrived
         self.backlog += arrived
+
+    def _mark(self, cell: AnyCell) -> None:
+        """Have the open batch write a cell when it is sealed."""
+        cell.dirty = True
+        cell.batch = self.batch.number
+        self.batch.cells.append(cell)
 
     def _note_operation(self, cell: AnyCell) -> None:
         """Have the async operation in front of which an entity stands begin when the open batch is durable.
@@ -258,9 +262,7 @@ class Engine:
             for effect in effects:
                 handlers[type(effect)](cell, effect)
         if not cell.dirty:
-            cell.dirty = True
-            cell.batch = self.batch.number
-            self.batch.cells.append(cell)
+            self._mark(cell)
 
     def _after_turn(self, cell: AnyCell) -> None:
         """Carry out what a turn decided, and see whether the instance has more to do."""

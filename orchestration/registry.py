@@ -260,7 +260,7 @@ class Registry:
         return definition.name, definition.version, definition.arguments.encode(arguments)
 
     def event_value(self, name: str, value: object) -> bytes:
-        """An event's value in its self-describing form, or in that of its own class if it has a codec.
+        """An event's value in its self-describing form.
 
         Raises:
           TypeError, ValueError: the event's name is no text, or empty.

@@ -10,11 +10,9 @@ import trio
 import trio.testing
 from perdure.hub import TaskHub
 from perdure.orchestration import (
-    Cancelled,
     InstanceFinished,
     InstanceNotFound,
     OrchestrationCanceled,
-    OrchestrationContext,
     OrchestrationTerminated,
     RuntimeStatus,
     SubOrchestrationFailed,
@@ -22,66 +20,8 @@ from perdure.orchestration import (
 )
 from perdure.storage.memory_store import MemoryStore
 
+from .lives import Clock, Context, careful, echo, gather, hold, nap, parent
 from .virtual import CACHES, Tally, holder_of, hub_in, left_over, outcome, runtime_status, tally
-
-Context = OrchestrationContext
-Clock = trio.testing.MockClock
-
-
-@orchestrator
-async def gather(ctx: Context, count: int) -> list[int]:
-    """So many numbers, in the order in which they came."""
-    return [await ctx.wait_for_external_event("number", int) for _ in range(count)]
-
-
-@orchestrator
-async def careful(ctx: Context, then: str) -> str:
-    """Wait; when cancelled, compensate, and then do as it is told."""
-    try:
-        await ctx.sleep(10_000)
-    except Cancelled:
-        await ctx.call_entity(Tally.at("compensated"), Tally.add, 1)
-        match then:
-            case "swallow":
-                return "swallowed"
-            case "fail":
-                raise ValueError("instead") from None
-            case "wait":
-                await ctx.wait_for_external_event("never")
-                return "never here"
-            case _:
-                raise
-    return "slept"
-
-
-@orchestrator
-async def hold(ctx: Context, key: str) -> str:
-    """Hold a lock until told."""
-    async with ctx.lock_entities(Tally.at(key)):
-        await ctx.wait_for_external_event("go")
-    return "held"
-
-
-@orchestrator
-async def parent(ctx: Context, depth: int) -> str:
-    """A chain of children, the last of which holds a lock."""
-    if depth == 0:
-        return await ctx.call_sub_orchestrator(hold, "a", instance_id="leaf")
-    return await ctx.call_sub_orchestrator(parent, depth - 1, instance_id=f"child{depth}")
-
-
-@orchestrator
-async def nap(ctx: Context, seconds: float) -> str:
-    """Sleep."""
-    await ctx.sleep(seconds)
-    return "slept"
-
-
-@orchestrator
-async def echo(ctx: Context, value: int) -> int:
-    """At once."""
-    return value
-
 
 ALL: tuple[object, ...] = (gather, careful, hold, parent, nap, echo, Tally)
 VERBS: list[tuple[str, Callable[[TaskHub, str], Awaitable[Any]]]] = [
