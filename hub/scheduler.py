@@ -102,12 +102,12 @@ class Scheduler:
         committer.settle(limits.YIELD_SECONDS if working else limits.IDLE_YIELD_SECONDS)
 
     async def _park(self) -> None:
-        if self._idle and not self._engine.ready and not self._admitted and not self._busy_elsewhere():
+        left = self._engine.timers.seconds_left(self._engine.clock.now())
+        if self._idle and left and not self._engine.ready and not self._admitted and not self._busy_elsewhere():
             idle, self._idle = self._idle, []
             for ack in idle:
                 ack.succeed(None)
         # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
-        left = self._engine.timers.seconds_left(self._engine.clock.now())
         with trio.move_on_after(
             left if left == math.inf or not self._engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)
         ):
@@ -139,7 +139,7 @@ class Scheduler:
                 self.wake()
 
     async def wait_idle(self) -> None:
-        """Wait until no work is ready or running and everything is durable."""
+        """Wait until no work is ready or running, no timer is due, and everything is durable."""
         ack = Ack()
         self._idle.append(ack)
         self.wake()

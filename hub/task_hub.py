@@ -97,7 +97,7 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
         return statistics_of(self._open_runtime())
 
     async def wait_idle(self) -> None:
-        """Wait until nothing is ready or running, and everything is durable. Waiting instances do not count."""
+        """Wait until nothing is ready, running or due, and everything is durable. Waiting instances do not count."""
         await self._open_runtime().scheduler.wait_idle()
 
     async def run_forever(self) -> None:

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from perdure.hub import TaskHub, limits
+from perdure.hub import Instance, TaskHub, limits
 from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
@@ -29,6 +29,13 @@ async def nap(ctx: Context, seconds: float) -> float:
     before = ctx.now
     await ctx.sleep(seconds)
     return (ctx.now - before) / timedelta(seconds=1)
+
+
+@orchestrator
+async def naps(ctx: Context, times: int) -> None:
+    """Sleep for no time, several times."""
+    for _ in range(times):
+        await ctx.sleep(0)
 
 
 @orchestrator
@@ -248,3 +255,19 @@ def test_D6_whatever_the_steps(steps: list[int], delay: int) -> None:
                 assert ended == (latest >= begin + delay * 1_000_000)
 
     trio.run(program, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_wait_idle_waits_for_what_is_due(times: int) -> None:
+    """A timer whose time has come is work: the hub is not idle before it has fired, and what follows is done."""
+
+    async def wait(hub: TaskHub, instance: Instance[None]) -> None:
+        await hub.wait_idle()
+        seen.append((await instance.status()).runtime_status)
+
+    seen: list[RuntimeStatus] = []
+    async with hub_in(MemoryStore(), naps, paused=True) as hub, trio.open_nursery() as nursery:
+        nursery.start_soon(wait, hub, await hub.start(naps, times))
+        await trio.testing.wait_all_tasks_blocked()
+        hub.unpause()
+    assert seen == [RuntimeStatus.COMPLETED]
