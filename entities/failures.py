@@ -51,7 +51,7 @@ class FailureDetails(msgspec.Struct, frozen=True, array_like=True):
             inner = exc.__cause__
             if inner is None and not exc.__suppress_context__:
                 inner = exc.__context__
-            remote = _remote_failure(exc)
+            remote = failure_of(exc)
             if remote is not None:
                 cause = remote
             elif inner is not None:
@@ -88,8 +88,8 @@ def qualified_name(cls: type) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _remote_failure(exc: BaseException) -> FailureDetails | None:
-    """The failure that an exception brought over a boundary."""
+def failure_of(exc: BaseException) -> FailureDetails | None:
+    """The failure that an exception brought over a boundary, if it is one of those."""
     try:
         failure = getattr(exc, "failure", None)
     except Exception:  # noqa: BLE001 - a broken attribute must not hide the failure itself

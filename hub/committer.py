@@ -15,7 +15,7 @@ from time import monotonic
 
 from ..storage import keys, tables
 from ..storage.errors import InvariantViolated, StorageError, StorageInDoubt
-from ..storage.store import Batch, Store
+from ..storage.store import Batch, Store, Writes
 from . import limits
 from .batch import OpenBatch
 from .clock import HubClock
@@ -69,6 +69,10 @@ class Committer:
     def idle(self) -> bool:
         """Whether nothing is to be written."""
         return self.under_way is None and self.open.empty
+
+    def writes_under_way(self) -> list[Writes]:
+        """What is not durable yet, oldest first."""
+        return [batch.writes for batch in (self.under_way, self.open) if batch is not None]
 
     def due(self, work_is_ready: bool, turns: int, ready: int) -> bool:
         """Whether the open batch should be sealed now: when nothing is left to gather, or it is large or old enough.

@@ -1,9 +1,7 @@
 """Turns, and what follows from them (DESIGN, "The idea in one paragraph").
 
-The engine gives ready instances their turns, one after another, and carries out the effects that they decided: messages
-are put into the receivers' mailboxes at once, at memory speed; what leaves the hub (acknowledgements, activities,
-``async`` operations) is noted in the open batch, and happens when that batch is durable (D2). There is no ``await``
-here: a turn and all its effects fall into one batch (D1).
+The engine gives ready instances their turns, one after another, and has the effects that they decided carried out. There
+is no ``await`` here: a turn and all its effects fall into one batch (D1).
 """
 
 from __future__ import annotations
@@ -12,68 +10,39 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
 import msgspec
 
-from ..entities.failures import FailureDetails
 from ..entities.ids import EntityId
-from ..entities.lock import release_of
 from ..entities.messages import (
-    Answer,
-    CallingTask,
-    ClientRequest,
     EntityMessage,
-    Failure,
-    Granted,
-    Letter,
-    Outcome,
-    RaiseEvent,
-    Send,
-    StartInstance,
-    WaitingClient,
 )
-from ..orchestration.errors import InstanceExists
 from ..orchestration.messages import (
-    CancelActivity,
-    DropTimer,
-    EventRaised,
-    Finished,
     OrchestrationMessage,
-    Renewed,
-    SectionGranted,
-    SetTimer,
-    StartActivity,
-    StartChild,
+    Rewind,
     StartExecution,
-    TaskResult,
-    TellChild,
     Terminate,
 )
-from ..orchestration.retry import step_and_attempt
 from ..storage import keys, tables
 from . import limits
-from .ack import Ack
 from .batch import OpenBatch
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .clock import HubClock, as_datetime
+from .effects import Effects
 from .guard import no_trio
-from .records import ActivityRecord, LetterRecord, activity_key, encode
 from .requests import Requests
 from .residence import Residence
-from .timers import TimerRecord, Timers
+from .timers import Timers
 
 _log = logging.getLogger(__name__)
 
 
-class Engine:
+class Engine(Effects):
     """The turns of one hub.
 
     Attributes:
-      batch: the batch that turns are gathered into.
       ready: instances with something to do, in the order in which they get their turn.
       backlog: messages that are ready to be worked off.
-      calls: clients that wait for an operation's outcome, by token.
       turns: turns that were run since the hub was opened.
     """
 
@@ -86,32 +55,11 @@ class Engine:
         batch: OpenBatch,
         new_id: Callable[[], str],
     ) -> None:
-        self.residence = residence
-        self.requests = requests
-        self.timers = timers
-        self.clock = clock
-        self.batch = batch
+        super().__init__(residence, requests, timers, clock, batch)
         self.ready: deque[AnyCell] = deque()
         self.backlog = 0
-        self.calls: dict[int, Ack] = {}
         self.turns = 0
         self._new_id = new_id
-        self._handlers: dict[type, Callable[[AnyCell, Any], None]] = {
-            Send: lambda _, effect: self.to_entity(effect.target, effect.message),
-            Answer: lambda _, effect: self._answer(effect.reply_to, effect.outcome),
-            Granted: self._granted,
-            StartInstance: self._start_instance,
-            RaiseEvent: self._raise_event,
-            Letter: self._letter,
-            StartActivity: self._start_activity,
-            CancelActivity: self._cancel_activity,
-            StartChild: self._start_child,
-            TellChild: self._tell_child,
-            SetTimer: self._set_timer,
-            DropTimer: self._drop_timer,
-            Renewed: self._renewed,
-            Finished: self._finished,
-        }
 
     # --- messages in
 
@@ -141,22 +89,19 @@ class Engine:
 
     def _forget(self, cell: OrchestrationCell) -> None:
         """Delete the journal, and the request id, of the execution that a new one replaces."""
-        self._delete_journal(cell)
+        self.delete_journal(cell)
         record = cell.machine.record
         if record is not None and record.request_id is not None:
             self.requests.forget(record.request_id, self.batch)
 
-    def _delete_journal(self, cell: OrchestrationCell) -> None:
+    def delete_journal(self, cell: OrchestrationCell) -> None:
+        """Delete the journal of an execution that is over."""
         history = self.batch.writes[tables.HISTORY]
         for key in self.residence.keys_of(cell, tables.HISTORY):
             history[key] = None
         for chunk in range(cell.chunk):  # those of batches under way, which cannot be read yet
             history[cell.prefix + keys.u32(chunk)] = None
         cell.chunk = cell.journal_bytes = 0
-
-    def _renewed(self, cell: AnyCell, _: Renewed) -> None:
-        assert isinstance(cell, OrchestrationCell)
-        self._delete_journal(cell)
 
     def touch(self, cell: AnyCell, arrived: int = 1) -> None:
         """Note that a cell changed: the open batch will write it, and it gets a turn if it has something to do.
@@ -206,10 +151,21 @@ class Engine:
             machine.advance(self.clock.now(), 1)
         self.after_step(cell)
 
+    def rewind(self, cell: OrchestrationCell, message: Rewind) -> str | None:
+        """Rewind an instance within the open batch, unless that is refused; why, is returned then (O16)."""
+        now = self.clock.now()
+        self.residence.revive(cell, now)
+        with no_trio():
+            refusal = cell.machine.rewind(message, now)
+        if refusal is None:
+            self.after_step(cell)
+        return refusal
+
     def purge(self, cell: OrchestrationCell) -> None:
         """Delete an instance, with everything that belongs to it (O16); it is terminated first if it is running."""
         if not cell.machine.finished:
             self.terminate_now(cell, "purged")
+        cell.machine.mailbox.clear()  # of an instance that has failed
         self._forget(cell)
         for table in (tables.INBOX, tables.ACTIVITIES):
             for key in self.residence.keys_of(cell, table):
@@ -258,7 +214,7 @@ class Engine:
         effects = machine.effects
         if effects:
             machine.effects = []
-            handlers = self._handlers
+            handlers = self.handlers
             for effect in effects:
                 handlers[type(effect)](cell, effect)
         if not cell.dirty:
@@ -279,120 +235,3 @@ class Engine:
             self._note_operation(cell)
         self.backlog += load - cell.load
         cell.load = load
-
-    # --- effects
-
-    def _answer(self, reply_to: object, outcome: Outcome) -> None:
-        if isinstance(reply_to, CallingTask):
-            self.task_result(reply_to, outcome)
-        elif isinstance(reply_to, WaitingClient):
-            ack = self.calls.pop(reply_to.token, None)
-            if ack is not None:
-                self.batch.acks.append((ack, outcome))
-        elif isinstance(reply_to, ClientRequest):
-            self.requests.answered(reply_to.request_id, outcome, self.batch)
-
-    def task_result(self, reply_to: CallingTask, outcome: Outcome) -> bool:
-        """Deliver an outcome to a task of an orchestration, if that is still there; false if it cannot be found (D9)."""
-        cell = self.residence.orchestration(reply_to.instance_id)
-        if cell is None:
-            return True
-        if cell.damaged:
-            return False
-        self.to_orchestration(cell, TaskResult(reply_to.execution, reply_to.task, outcome))
-        return True
-
-    def _granted(self, _: AnyCell, effect: Granted) -> None:
-        owner = self.residence.orchestration(effect.section.owner)
-        if owner is None:
-            release = release_of(effect.section, effect.entities)
-            self.to_entity(release.target, release.message)
-        else:
-            self.to_orchestration(owner, SectionGranted(effect.section, effect.entities))
-
-    def _start_instance(self, cell: AnyCell, effect: StartInstance) -> None:
-        if self.residence.orchestration(effect.instance_id) is not None:
-            _log.warning("a start of %r is dropped: an instance %r exists", effect.name, effect.instance_id)
-            return
-        self.create(effect.instance_id, StartExecution("", effect.name, effect.version, effect.arguments))
-
-    def _raise_event(self, _: AnyCell, effect: RaiseEvent) -> None:
-        target = self.residence.orchestration(effect.instance_id)
-        if target is None or target.machine.finished:
-            _log.warning(
-                "event %r is dropped: orchestration %r %s", effect.name, effect.instance_id,
-                "does not exist" if target is None else "has finished",
-            )  # fmt: skip
-            return
-        self.to_orchestration(target, EventRaised(effect.name, effect.value))
-
-    def _letter(self, cell: AnyCell, effect: Letter) -> None:
-        assert isinstance(cell, EntityCell)
-        entity_id = cell.machine.entity_id
-        _log.warning("signal %r to %s failed and is kept as a dead letter: %s", effect.message.name, entity_id, effect.failure)
-        letters = self.batch.writes[tables.LETTERS]
-        record = LetterRecord(entity_id.name, entity_id.key, effect.message, effect.failure, self.clock.now())
-        letters[cell.prefix + keys.u64(cell.letter_next)] = encode(record)
-        cell.letter_next += 1
-        if cell.letter_next - cell.letter_first > limits.LETTERS_MAX:
-            letters[cell.prefix + keys.u64(cell.letter_first)] = None
-            cell.letter_first += 1
-
-    def _start_activity(self, cell: AnyCell, effect: StartActivity) -> None:
-        reply_to = effect.reply_to
-        _, attempt = step_and_attempt(reply_to.task)
-        record = ActivityRecord(reply_to, effect.name, effect.arguments, attempt, effect.timeout)
-        self.schedule(activity_key(cell.prefix, reply_to), record)
-
-    def schedule(self, key: bytes, record: ActivityRecord) -> None:
-        """Store an activity, and start it when that is durable."""
-        self.batch.writes[tables.ACTIVITIES][key] = encode(record)
-        self.batch.activities[key] = record
-
-    def _cancel_activity(self, cell: AnyCell, effect: CancelActivity) -> None:
-        key = activity_key(cell.prefix, effect.reply_to)
-        self.batch.writes[tables.ACTIVITIES][key] = None
-        if self.batch.activities.pop(key, None) is None:
-            self.batch.cancelled.append(key)
-
-    def _tell_child(self, _: AnyCell, effect: TellChild) -> None:
-        child = self.residence.orchestration(effect.instance_id)
-        if child is None or child.machine.finished:
-            return
-        record = child.machine.record
-        if record is not None and record.parent == effect.parent:
-            self.to_orchestration(child, effect.message)
-
-    def _start_child(self, _: AnyCell, effect: StartChild) -> None:
-        existing = self.residence.orchestration(effect.instance_id)
-        if existing is not None and not existing.machine.finished:
-            error = InstanceExists(f"a running instance has the id {effect.instance_id!r}, which this child was to have")
-            parent = effect.message.parent
-            assert parent is not None
-            self.task_result(parent, Failure(FailureDetails.from_exception(error)))
-            return
-        self.create(effect.instance_id, effect.message)
-
-    def _set_timer(self, cell: AnyCell, effect: SetTimer) -> None:
-        self.timers.set(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
-
-    def _drop_timer(self, cell: AnyCell, effect: DropTimer) -> None:
-        self.timers.drop(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
-
-    def fire_timers(self, under_way: OpenBatch | None) -> None:
-        """Deliver the timers whose time has come."""
-        for record in self.timers.take_due(self.clock.now(), self.batch, under_way):
-            cell = self.residence.orchestration(record.instance_id)
-            if cell is not None:
-                self.to_orchestration(cell, record.due())
-
-    def _finished(self, cell: AnyCell, _: Finished) -> None:
-        assert isinstance(cell, OrchestrationCell)
-        record = cell.machine.record
-        assert record is not None
-        self.batch.finished.append(record)
-
-
-def _timer_record(cell: AnyCell, effect: SetTimer | DropTimer) -> TimerRecord:
-    assert isinstance(cell, OrchestrationCell)
-    return TimerRecord(cell.machine.instance_id, effect.execution, effect.task)

@@ -49,6 +49,10 @@ class InstanceVerbs(Protocol):
         """Start it again."""
         ...
 
+    async def rewind(self, instance_id: str, reason: str | None = None) -> None:
+        """Let it go on without what it failed of."""
+        ...
+
     async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:
         """Remove it."""
         ...
@@ -137,6 +141,15 @@ class Instance(Generic[R_co]):
           InstanceExists: it is still running, and its own id is asked for.
         """
         return await self._hub.restart(self.id, new_id=new_id)
+
+    async def rewind(self, reason: str | None = None) -> None:
+        """Let an instance that has failed go on without what it failed of (O16); see :meth:`TaskHub.rewind`.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          CannotRewind: it has not failed, or it failed inside a critical section.
+        """
+        await self._hub.rewind(self.id, reason)
 
     async def purge(self, *, force: bool = False) -> None:
         """Remove it with everything that belongs to it (O16); a running one only with ``force``.

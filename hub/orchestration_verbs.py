@@ -9,8 +9,14 @@ import trio
 
 from ..entities.ids import check_instance_id, check_no_surrogates
 from ..orchestration.definition import Orchestrator
-from ..orchestration.errors import OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
-from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, StartExecution, Suspend, Terminate
+from ..orchestration.errors import (
+    CannotRewind,
+    InstanceNotFound,
+    OrchestrationCanceled,
+    OrchestrationFailed,
+    OrchestrationTerminated,
+)
+from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, Rewind, StartExecution, Suspend, Terminate
 from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
 from .ack import Ack
@@ -202,6 +208,37 @@ class OrchestrationVerbs(QueryVerbs):
         await submit(runtime, [StartIntent(chosen, start, if_exists)])
         return Instance(self, chosen)
 
+    async def rewind(self, instance_id: str, reason: str | None = None) -> None:
+        """Let an instance that has failed go on without what it failed of (O16).
+
+        Its code is run again over its journal, without the failures that it ended of; what succeeded is kept. The work that had
+        failed is asked for again, in children that failed too. Locks, timers and waits are taken up again.
+
+        Args:
+          instance_id: the instance.
+          reason: shown in its journal.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          CannotRewind: it has not failed, or it failed inside a critical section, whose locks were given back.
+          UnknownOrchestrator: its orchestrator is no longer defined to this hub.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        runtime = self._open_runtime()
+        checked_reason(reason)
+        await runtime.admit()
+        cell = runtime.residence.orchestration(check_instance_id(instance_id))
+        record = None if cell is None else cell.machine.record
+        if cell is None or record is None:
+            raise InstanceNotFound(f"there is no instance {instance_id!r}")
+        if record.status is not RuntimeStatus.FAILED:
+            raise CannotRewind(instance_id, f"it is {record.status.value}, and only what has Failed can be")
+        self._registry.orchestrator_version(record.name, record.version)
+        refusal = runtime.engine.rewind(cell, Rewind(reason))
+        if refusal is not None:
+            raise CannotRewind(instance_id, refusal)
+        await runtime.durable()
+
     # --- looking
 
     async def get_status(self, instance_id: str) -> InstanceStatus:
@@ -227,7 +264,7 @@ class OrchestrationVerbs(QueryVerbs):
         await trio.lowlevel.checkpoint()
         stored_record(runtime, check_instance_id(instance_id))
         cell = runtime.residence.orchestration(instance_id)
-        return [] if cell is None else runtime.residence.read_history(cell.prefix)[0]
+        return [] if cell is None else runtime.residence.stored_history(cell.prefix)
 
     async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - for callers without scopes
         """Wait until an instance has finished, durably, and return its result; see :meth:`Instance.result`.

@@ -36,6 +36,7 @@ class Residence:
       entities, orchestrations: by id.
       bytes: the estimated size of all of them.
       evictions: how many left memory since the hub was opened.
+      under_way: the writes of batches that are not durable yet, oldest first.
     """
 
     def __init__(self, store: Store, registry: Registry, cache_bytes: int) -> None:
@@ -46,6 +47,7 @@ class Residence:
         self.orchestrations: dict[str, OrchestrationCell] = {}
         self.bytes = 0
         self.evictions = 0
+        self.under_way: Callable[[], list[Writes]] = list
         self._order: dict[AnyCell, int] = {}
         stored = store.get(tables.META, _NEXT_NUMBER)
         self._next_number = self._stored_number = 1 if stored is None else keys.read_u64(stored)
@@ -146,24 +148,35 @@ class Residence:
             cell.machine.revive(history, now)
 
     def history(self, cell: OrchestrationCell) -> list[HistoryEntry]:
-        """The stored journal of an instance's execution; notes its length in the cell."""
-        history, cell.chunk, cell.journal_bytes = self.read_history(cell.prefix)
-        return history
+        """The journal of an instance's execution, batches under way included; notes its length in the cell."""
+        chunks = self._stored_chunks(cell.prefix)
+        numbers = range(max(cell.chunk, len(chunks)))
+        for writes in self.under_way():
+            for key in (cell.prefix + keys.u32(number) for number in numbers):
+                if key in writes[tables.HISTORY]:
+                    chunk = writes[tables.HISTORY][key]
+                    if chunk is None:
+                        chunks.pop(key, None)
+                    else:
+                        chunks[key] = chunk
+        journal = [chunks[key] for key in sorted(chunks)]
+        cell.chunk, cell.journal_bytes = max(cell.chunk, len(journal)), sum(map(len, journal))
+        return [entry for chunk in journal for entry in decode_history(chunk)]
 
-    def read_history(self, prefix: bytes) -> tuple[list[HistoryEntry], int, int]:
-        """A stored journal, the number of the chunk after its last, and its size in bytes."""
-        history: list[HistoryEntry] = []
+    def stored_history(self, prefix: bytes) -> list[HistoryEntry]:
+        """A journal as of the last commit."""
+        return [entry for chunk in self._stored_chunks(prefix).values() for entry in decode_history(chunk)]
+
+    def _stored_chunks(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The chunks of a journal as of the last commit; they are numbered from 0 without gaps."""
+        chunks: dict[bytes, bytes] = {}
         start, stop = prefix, keys.prefix_end(prefix)
-        chunks = size = 0
         while page := self._store.scan(tables.HISTORY, start, stop, _PAGE):
-            for key, chunk in page:
-                history.extend(decode_history(chunk))
-                chunks = keys.read_u32(key, 8) + 1
-                size += len(chunk)
+            chunks.update(page)
             if len(page) < _PAGE:
                 break
             start = page[-1][0] + b"\0"
-        return history, chunks, size
+        return chunks
 
     def keys_of(self, cell: OrchestrationCell, table: str) -> list[bytes]:
         """The stored keys of an instance in a table."""

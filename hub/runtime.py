@@ -70,6 +70,7 @@ class Runtime:
         self.clock = clock
         self.residence = Residence(store, registry, cache_bytes)
         self.committer = Committer(store, epoch, clock, self.residence, self._durable, self._tell_waiting)
+        self.residence.under_way = self.committer.writes_under_way
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)
         self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id)

@@ -12,6 +12,7 @@ from .definition import Activity, Orchestrator
 from .errors import (
     ActivityFailed,
     Cancelled,
+    CannotRewind,
     ForbiddenAwait,
     InstanceExists,
     InstanceFinished,
@@ -38,6 +39,7 @@ __all__ = [
     "ActivityFailed",
     "CancelScope",
     "Cancelled",
+    "CannotRewind",
     "DurableTask",
     "FailureDetails",
     "ForbiddenAwait",

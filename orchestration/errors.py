@@ -7,7 +7,7 @@
 - The instance itself ended without a result, told to whoever waits for it: :class:`OrchestrationFailed`,
   :class:`OrchestrationTerminated`, :class:`OrchestrationCanceled`.
 - The instance that was named is not there, or not in the state that the verb needs: :class:`InstanceNotFound`,
-  :class:`InstanceFinished`, :class:`InstanceExists`, :class:`UnknownOrchestrator`.
+  :class:`InstanceFinished`, :class:`InstanceExists`, :class:`CannotRewind`, :class:`UnknownOrchestrator`.
 """
 
 from __future__ import annotations
@@ -149,6 +149,23 @@ class InstanceFinished(PerdureError):
 
 class InstanceExists(PerdureError):
     """An instance of that id exists already, and ``if_exists`` did not allow that (O4)."""
+
+
+class CannotRewind(PerdureError):
+    """The instance cannot be rewound (O16): it has not failed, or its code is inside a critical section.
+
+    Attributes:
+      instance_id: the instance.
+      reason: why not.
+    """
+
+    def __init__(self, instance_id: str, reason: str) -> None:
+        super().__init__(instance_id, reason)
+        self.instance_id = instance_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"orchestration {self.instance_id!r} cannot be rewound: {self.reason}. Restart it instead"
 
 
 class TaskCancelled(PerdureError):

@@ -87,6 +87,18 @@ class ExecutionEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
     failure: FailureDetails | None = None
 
 
+class Rewound(msgspec.Struct, frozen=True, array_like=True, tag="rewound"):
+    """The instance had failed and was rewound: what it failed of was taken out of the journal before this entry (O16).
+
+    Attributes:
+      reason: the reason that was given.
+      steps: the steps that are asked for again, or differently, and are answered anew from here on.
+    """
+
+    reason: str | None
+    steps: tuple[str, ...]
+
+
 class ScheduleActivity(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
     """Run an activity, for at most ``timeout`` seconds an attempt. Answered by TaskCompleted or TaskFailed."""
 
@@ -196,7 +208,7 @@ Action: TypeAlias = (
 Work: TypeAlias = ScheduleActivity | CallEntity | CallChild | StartTimer
 """Actions that are answered, and go on while nobody waits for them."""
 Event: TypeAlias = ExecutionStarted | TaskCompleted | TaskFailed | LockTaken | TimerFired | EventReceived | CancelRequested
-HistoryEntry: TypeAlias = TurnStarted | Event | ExecutionEnded | Action
+HistoryEntry: TypeAlias = TurnStarted | Event | ExecutionEnded | Rewound | Action
 
 ACTIONS: Final = (
     ScheduleActivity,

@@ -1,16 +1,17 @@
 """The messages of one orchestration that wait, and which of them is next.
 
-Three lanes: terminations come before everything else; what changes the life of the instance (cancel, suspend, resume) also
-reaches a suspended one; the rest waits in order of arrival.
+Three lanes: terminations come before everything else; what changes the life of the instance (cancel, suspend, resume,
+rewind) also reaches one that is suspended or has failed; the rest waits in order of arrival. The mail of an instance that has
+failed stays there: a rewind may need it (O16). Only locks that it is granted are looked at, since they go back at once (L5).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..entities.mailbox import Lane, Mailbox
-from .messages import Cancel, OrchestrationMessage, Resume, Suspend, Terminate
+from .messages import Cancel, OrchestrationMessage, Resume, Rewind, SectionGranted, Suspend, Terminate
 from .status import OrchestrationRecord, RuntimeStatus
 
 
@@ -19,7 +20,7 @@ class Inbox(Mailbox[OrchestrationMessage]):
 
     Attributes:
       inbox: what the code is to hear of, in order of arrival.
-      control: cancel, suspend, resume.
+      control: cancel, suspend, resume, rewind; and what an instance that has failed is to look at all the same.
       endings: terminations.
     """
 
@@ -36,6 +37,11 @@ class Inbox(Mailbox[OrchestrationMessage]):
         """Whether something waits that comes before the inbox."""
         return bool(self.control or self.endings)
 
+    @property
+    def rewinds(self) -> bool:
+        """Whether the instance is to be rewound."""
+        return any(isinstance(message, Rewind) for _, message in self.control)
+
     def put(self, message: OrchestrationMessage, number: int | None) -> None:
         """Put a message in its lane; with its number if it was read back from storage."""
         if number is None:
@@ -44,7 +50,7 @@ class Inbox(Mailbox[OrchestrationMessage]):
             self.restored(number)
         if isinstance(message, Terminate):
             self.endings.append((number, message))
-        elif isinstance(message, Cancel | Suspend | Resume):
+        elif isinstance(message, Cancel | Suspend | Resume | Rewind):
             self.control.append((number, message))
         else:
             self.inbox.append((number, message))
@@ -57,6 +63,29 @@ class Inbox(Mailbox[OrchestrationMessage]):
             self.took(number)
         for message in (*messages, *(message for _, message in waiting)):
             self.inbox.append((self.number(), message))
+
+    def urge_grants(self) -> None:
+        """The instance has failed: locks that it was granted, and has not heard of, are to be looked at all the same."""
+        granted = self._take(lambda message: isinstance(message, SectionGranted))
+        if granted:
+            merged = sorted((*self.control, *granted), key=lambda entry: entry[0])
+            self.control.clear()
+            self.control.extend(merged)
+
+    def take(self, wanted: Callable[[OrchestrationMessage], bool]) -> list[OrchestrationMessage]:
+        """Take those messages out of the inbox, and return them."""
+        taken = self._take(wanted)
+        for number, _ in taken:
+            self.took(number)
+        return [message for _, message in taken]
+
+    def _take(self, wanted: Callable[[OrchestrationMessage], bool]) -> list[tuple[int, OrchestrationMessage]]:
+        taken = [entry for entry in self.inbox if wanted(entry[1])]
+        if taken:
+            left = [entry for entry in self.inbox if not wanted(entry[1])]
+            self.inbox.clear()
+            self.inbox.extend(left)
+        return taken
 
     def clear(self) -> list[OrchestrationMessage]:
         """Take everything out, and return it."""
@@ -79,7 +108,7 @@ class Inbox(Mailbox[OrchestrationMessage]):
             return self.endings
         if self.control:
             begun = record is not None and not record.status.before_its_turn
-            interrupts = isinstance(self.control[0][1], Cancel)
-            return None if interrupts and begun and not defined else self.control
-        suspended = record is not None and record.status is RuntimeStatus.SUSPENDED
-        return self.inbox if self.inbox and defined and not suspended else None
+            needs_code = isinstance(self.control[0][1], Cancel | Rewind)
+            return None if needs_code and begun and not defined else self.control
+        waits = record is not None and record.status in (RuntimeStatus.SUSPENDED, RuntimeStatus.FAILED)
+        return self.inbox if self.inbox and defined and not waits else None

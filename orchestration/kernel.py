@@ -25,7 +25,8 @@ from __future__ import annotations
 import contextvars
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from ..entities.failures import FailureDetails
@@ -57,7 +58,7 @@ from .history import (
 from .refusal import forbidden_await
 from .section import Section
 from .section_turns import SectionTurns
-from .strand import Body, Ending, Strand
+from .strand import Body, Ending, Rewriter, Strand
 from .tasks import WorkTask, as_task
 
 AWAITS_WHILE_CLOSING_MAX: Final = 1000
@@ -111,6 +112,7 @@ class Kernel(Cancellation):
         self.failed: list[WorkTask[Any]] = []
         self.runnable: deque[Strand] = deque()
         self.waits = 0
+        self.rewinding: Rewriter | None = None
         self.sealed = False
         self.closed = False
         self._awaits_left: int | None = None
@@ -142,6 +144,15 @@ class Kernel(Cancellation):
             missing = next(iter(self._expected.values()))
             self.mismatch = NondeterminismError(missing.id, shown(missing), None)
             self.sealed = True
+
+    @contextmanager
+    def rewinds(self, rewriter: Rewriter, old: dict[str, Action]) -> Generator[None]:
+        """While this is open, the code is run again over an old journal, and what it asks for makes a new one (O16)."""
+        self.rewinding, self.replaying, self._expected = rewriter, True, dict(old)
+        try:
+            yield
+        finally:
+            self.rewinding, self.replaying, self._expected = None, False, {}
 
     def apply(self, event: Event, context: Any) -> None:
         """Let an event happen, and run the code until everything waits."""
@@ -244,6 +255,8 @@ class Kernel(Cancellation):
                 return Ending(self.body.result.encode(value))
             except Exception as unstorable:  # noqa: BLE001 - a result that cannot be kept is a failure
                 error = unstorable
+        if self.rewinding is not None:
+            self.rewinding.error = error
         return Ending(failure=FailureDetails.from_exception(error))
 
     # --- what the context asks
@@ -277,7 +290,9 @@ class Kernel(Cancellation):
             self.open[action.id] = action
         if self.replaying:
             journaled = self._expected.pop(action.id, None)
-            if journaled != action:
+            if self.rewinding is not None:
+                self.rewinding.asked(action, journaled)
+            elif journaled != action:
                 self.mismatch = NondeterminismError(action.id, None if journaled is None else shown(journaled), shown(action))
                 self.sealed = True
                 raise ReplayStopped

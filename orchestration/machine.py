@@ -17,9 +17,8 @@ Endings
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define
 
 from ..entities.failures import FailureDetails
 from ..entities.lock import release_of
@@ -30,72 +29,39 @@ from ..entities.messages import (
     Success,
 )
 from ..storage.errors import InvariantViolated
-from .context import OrchestrationContext
+from .addresses import Addresses
 from .errors import ContinueAsNew, OrchestrationCanceled, OrchestrationTerminated
 from .history import (
     CancelRequested,
-    CancelWork,
     ExecutionEnded,
     ExecutionStarted,
     HistoryEntry,
     TurnStarted,
-    Work,
-    open_sections,
-    open_work,
 )
-from .inbox import Inbox
 from .incoming import concerns, event_of
 from .kernel import Kernel
 from .messages import (
     Cancel,
     EventRaised,
     Finished,
-    OrchestrationEffect,
     OrchestrationMessage,
     Renewed,
     Resume,
+    Rewind,
     SectionGranted,
     StartExecution,
     Suspend,
     Terminate,
 )
-from .outgoing import cancelling, effect_of, leaving
-from .registry import Registry
+from .rewindable import Rewindable
 from .status import OrchestrationRecord, RuntimeStatus, execution_after
 
 _log = logging.getLogger(__name__)
 
 
 @define(eq=False)
-class OrchestrationMachine:
-    """The machine of one instance.
-
-    Attributes:
-      instance_id: which one.
-      registry: the hub's definitions.
-      on_foreign: withdraws what another library noted down when its await was refused (O2).
-      record: what is stored of the instance; ``None`` until its first start.
-      changed: the record differs from the stored one.
-      kernel: drives the code while the instance is in memory.
-      now: the time of the last turn, microseconds since 1970.
-      journal: entries since the hub last stored some.
-      effects: what the turns since the hub last looked have decided, in order.
-      mailbox: the messages that wait.
-    """
-
-    instance_id: str
-    registry: Registry
-    on_foreign: Callable[[object], None]
-    record: OrchestrationRecord | None = field(default=None, init=False)
-    changed: bool = field(default=False, init=False)
-    kernel: Kernel | None = field(default=None, init=False)
-    now: int = field(default=0, init=False)
-    journal: list[HistoryEntry] = field(factory=list, init=False)
-    effects: list[OrchestrationEffect] = field(factory=list, init=False)
-    mailbox: Inbox = field(factory=Inbox, init=False)
-    _context: OrchestrationContext | None = field(default=None, init=False)
-    _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
-    _open_work: dict[str, Work] = field(factory=dict, init=False)
+class OrchestrationMachine(Rewindable):
+    """The machine of one instance."""
 
     # --- what the hub asks
 
@@ -107,6 +73,8 @@ class OrchestrationMachine:
           number: its number if it was read back from storage; such messages come first, in the order of numbers.
         """
         self.mailbox.put(message, number)
+        if type(message) is SectionGranted and self._status is RuntimeStatus.FAILED:
+            self.mailbox.urge_grants()
 
     def create(self, start: StartExecution, now: int, request_id: str | None = None) -> None:
         """Begin the instance, or a new execution in place of a finished one; it is Pending until its first turn.
@@ -118,9 +86,10 @@ class OrchestrationMachine:
           now: the hub's time, microseconds since 1970.
           request_id: the request id that it was started with, if any.
         """
-        self._drop_kernel()
+        self.evict()
         self.journal.clear()
-        self._open_sections, self._open_work = {}, {}
+        self._forget_open()
+        self.addresses = Addresses()
         self._drop_messages()
         self.now = max(self.now, now)
         self.record = OrchestrationRecord(
@@ -166,23 +135,30 @@ class OrchestrationMachine:
     @property
     def needs_history(self) -> bool:
         """Whether :meth:`revive` must be called before :meth:`advance`."""
-        return (
-            self.kernel is None
-            and self.record is not None
-            and self.record.status in (RuntimeStatus.RUNNING, RuntimeStatus.SUSPENDED)
+        if self.kernel is not None:
+            return False
+        status = self._status
+        return status in (RuntimeStatus.RUNNING, RuntimeStatus.SUSPENDED) or (
+            status is RuntimeStatus.FAILED and self.mailbox.rewinds
         )
 
     def revive(self, history: list[HistoryEntry], now: int) -> None:
-        """Make a kernel and replay the journal of the execution; a mismatch suspends the instance (O3)."""
+        """Make a kernel and replay the journal of the execution; a mismatch suspends the instance (O3).
+
+        One that has failed is only made ready to be rewound.
+        """
         record = self._running
-        self._open_sections, self._open_work = open_sections(history), open_work(history)
+        self._remember(history)
+        if record.status is RuntimeStatus.FAILED:
+            self._failed_history = [*history, *self.journal]
+            return
         if not self.defined:
             return
-        kernel = self._new_kernel(record)
+        kernel = self._load(record)
         kernel.replay(history, self._context)
         self.now = max(self.now, kernel.now)
         if kernel.mismatch is not None:
-            self._drop_kernel()
+            self.evict()
             failure = FailureDetails.from_exception(kernel.mismatch)
             if record.suspend(None, failure, now):
                 _log.error("orchestration %r is suspended: %s", self.instance_id, kernel.mismatch)
@@ -190,10 +166,6 @@ class OrchestrationMachine:
         elif kernel.ending is not None:
             self._begin_turn(now)
             self._settle()
-
-    def evict(self) -> None:
-        """Drop the code from memory; it is replayed when it is needed again."""
-        self._drop_kernel()
 
     def advance(self, now: int, budget: int) -> int:
         """Work off at most ``budget`` messages in one turn; return how many were.
@@ -207,7 +179,14 @@ class OrchestrationMachine:
             number, message = lane.popleft()
             self.mailbox.took(number)
             done += 1
-            if self._concerns(message):
+            if self.addresses.generation and (known := self.addresses.incoming(message)) is not message:
+                if known is None:
+                    self._too_late(message)
+                    continue
+                message = known
+            if isinstance(message, Rewind):
+                self._rewind_for_parent(message, now)
+            elif self._concerns(message):
                 if not turn:
                     turn = True
                     self._begin_turn(now)
@@ -215,12 +194,6 @@ class OrchestrationMachine:
         return done
 
     # --- turns
-
-    @property
-    def _running(self) -> OrchestrationRecord:
-        """The record, where there must be one."""
-        assert self.record is not None
-        return self.record
 
     def _begin_turn(self, now: int) -> None:
         self.now = max(self.now, now)
@@ -232,11 +205,14 @@ class OrchestrationMachine:
         """Whether a message changes anything; what comes too late is dropped here, before it reaches the journal."""
         if concerns(message, self.record, self.kernel):
             return True
+        self._too_late(message)
+        return False
+
+    def _too_late(self, message: OrchestrationMessage) -> None:
         if isinstance(message, SectionGranted):
             self.effects.append(release_of(message.section, message.entities))  # handed back at once (L5)
         else:
             _log.info("%s for orchestration %r came too late and is dropped", type(message).__name__, self.instance_id)
-        return False
 
     def _handle(self, message: OrchestrationMessage) -> None:
         match message:
@@ -277,7 +253,7 @@ class OrchestrationMachine:
         record = self._running
         record.status, record.updated_at = RuntimeStatus.RUNNING, self.now
         self.changed = True
-        self._new_kernel(record).now = self.now
+        self._load(record).now = self.now
         return ExecutionStarted(start.execution, start.name, start.version, start.arguments, start.parent)
 
     def _terminate(self, message: Terminate) -> None:
@@ -301,12 +277,9 @@ class OrchestrationMachine:
         if kernel.actions:
             actions, kernel.actions = kernel.actions, []
             self.journal.extend(actions)
-            record = self._running
+            execution = self._running.execution
             for action in actions:
-                if isinstance(action, CancelWork):
-                    effect = cancelling(kernel.cancelled.pop(action.task), self.instance_id, record.execution)
-                else:
-                    effect = effect_of(action, self.instance_id, record.execution)
+                effect = self._effect_of(action, execution)
                 if effect is not None:
                     self.effects.append(effect)
         if kernel.custom_status is not None and self.record is not None and kernel.custom_status != self.record.custom_status:
@@ -333,9 +306,10 @@ class OrchestrationMachine:
         """Put a new execution in place of the old one: its start, the unread events, then what waits already (O11)."""
         record = self._running
         carried = [EventRaised(name, value) for name, value in old.events.kept()] if continued.keep_events else []
-        self.effects.extend(leaving(self.instance_id, record.execution, {}, old.open, None))
+        self.effects.extend(self._leaving(record.execution, None))
         self.effects.append(Renewed())
-        self._drop_kernel()
+        self.evict()
+        self.addresses = Addresses()
         record.execution, record.arguments = execution_after(record.execution), continued.arguments
         record.status, record.updated_at = RuntimeStatus.CONTINUED_AS_NEW, self.now
         self.changed = True
@@ -358,10 +332,10 @@ class OrchestrationMachine:
         record.updated_at = record.completed_at = self.now
         self.changed = True
         self.journal.append(ExecutionEnded(status, output, failure))
-        sections = self._open_sections if kernel is None else kernel.unreleased
-        work = self._open_work if kernel is None else kernel.open
-        self.effects.extend(leaving(self.instance_id, record.execution, sections, work, recursive))
-        self._open_sections, self._open_work = {}, {}
+        self.effects.extend(self._leaving(record.execution, recursive))
+        self._forget_open()
+        if status is RuntimeStatus.FAILED:
+            self.mailbox.urge_grants()
         if kernel is not None:
             record.unread_events = kernel.events.unread + sum(type(message) is EventRaised for _, message in self.mailbox.inbox)
             unawaited = kernel.unawaited_failures()
@@ -371,21 +345,4 @@ class OrchestrationMachine:
         if record.parent is not None:
             self.effects.append(Answer(record.parent, outcome))
         self.effects.append(Finished())
-        self._drop_kernel()
-
-    # --- the code
-
-    def _new_kernel(self, record: OrchestrationRecord) -> Kernel:
-        self._drop_kernel()
-        definition = self.registry.orchestrator_version(record.name, record.version)
-        kernel = self.kernel = Kernel(definition, self.instance_id, record.execution, self.on_foreign)
-        parent_id = None if record.parent is None else record.parent.instance_id
-        self._context = OrchestrationContext(kernel, self.registry, record.version, parent_id)
-        return kernel
-
-    def _drop_kernel(self) -> None:
-        kernel, self.kernel, self._context = self.kernel, None, None
-        if kernel is not None:
-            refused = kernel.close()
-            if refused is not None:
-                _log.error("the code of orchestration %r refused to be closed and is abandoned: %s", self.instance_id, refused)
+        self.evict()

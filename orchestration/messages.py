@@ -88,8 +88,20 @@ class Resume(msgspec.Struct, frozen=True, array_like=True, tag="resume"):
     reason: str | None
 
 
+class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
+    """Go on without what it failed of (O16).
+
+    Attributes:
+      reason: why.
+      parent: where the result goes from now on, if a parent was rewound and asks for this child again.
+    """
+
+    reason: str | None
+    parent: CallingTask | None = None
+
+
 OrchestrationMessage: TypeAlias = (
-    StartExecution | TaskResult | SectionGranted | TimerDue | EventRaised | Terminate | Cancel | Suspend | Resume
+    StartExecution | TaskResult | SectionGranted | TimerDue | EventRaised | Terminate | Cancel | Suspend | Resume | Rewind
 )
 
 
@@ -106,6 +118,22 @@ class StartChild(msgspec.Struct, frozen=True):
     """Start a child orchestration; answer the parent with a failure if a running instance has its id (O15)."""
 
     instance_id: str
+    message: StartExecution
+
+
+class RewindChild(msgspec.Struct, frozen=True):
+    """Have a child that failed rewound, or started again if it ended otherwise (O16); the parent was rewound.
+
+    Attributes:
+      instance_id: the child.
+      former: where its result went until now.
+      reason: why.
+      message: what starts it, and says where the result goes from now on.
+    """
+
+    instance_id: str
+    former: CallingTask
+    reason: str | None
     message: StartExecution
 
 
@@ -155,6 +183,7 @@ OrchestrationEffect: TypeAlias = (
     | StartActivity
     | CancelActivity
     | StartChild
+    | RewindChild
     | TellChild
     | SetTimer
     | DropTimer

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from ..entities.failures import FailureDetails
 from ..entities.ids import EntityId
 from ..entities.lock import release_of
-from ..entities.messages import CallingTask, LockRequest, Operation, RaiseEvent, SectionId, Send, StartInstance
+from ..entities.messages import (
+    CallingTask,
+    Failure,
+    LockRequest,
+    Operation,
+    Outcome,
+    RaiseEvent,
+    SectionId,
+    Send,
+    StartInstance,
+    Success,
+)
+from .errors import OrchestrationCanceled, OrchestrationTerminated
 from .history import (
     Action,
     CallChild,
@@ -34,6 +47,7 @@ from .messages import (
     TellChild,
     Terminate,
 )
+from .status import OrchestrationRecord, RuntimeStatus
 
 
 def effect_of(action: Action, instance_id: str, execution: str) -> OrchestrationEffect | None:  # noqa: PLR0911 - a table
@@ -106,3 +120,18 @@ def leaving(
         elif isinstance(each, CallChild) and recursive is not None:
             effects.append(TellChild(each.instance_id, CallingTask(instance_id, execution, each.id), recursive))
     return effects
+
+
+def outcome_of(record: OrchestrationRecord) -> Outcome:
+    """What whoever waits for an instance that has finished is told."""
+    match record.status:
+        case RuntimeStatus.COMPLETED:
+            assert record.output is not None
+            return Success(record.output)
+        case RuntimeStatus.FAILED:
+            assert record.failure is not None
+            return Failure(record.failure)
+        case RuntimeStatus.TERMINATED:
+            return Failure(FailureDetails.from_exception(OrchestrationTerminated(record.instance_id, None)))
+        case _:
+            return Failure(FailureDetails.from_exception(OrchestrationCanceled(record.instance_id)))

@@ -101,7 +101,8 @@ def wait_id(step: str, attempt: int) -> str:
     return f"{step}w{attempt}"
 
 
-def step_and_attempt(task_id: str) -> tuple[str, int]:
-    """The step that an attempt belongs to, and its number."""
-    step, _, attempt = task_id.partition("r")
+def step_and_attempt(address: str) -> tuple[str, int]:
+    """The step that an attempt, or the timer before it, belongs to, and the attempt; from its id or its address."""
+    task_id = address.partition("@")[0]
+    step, _, attempt = task_id.partition("w" if "w" in task_id else "r")
     return step, int(attempt or 1)

@@ -102,3 +102,10 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
         self.status = self.suspended_from or RuntimeStatus.RUNNING
         self.suspended_from = self.failure = None
         self.reason, self.updated_at = reason, now
+
+    def rewound(self, reason: str | None, now: int) -> None:
+        """Go back from a failure to where it was before (O16)."""
+        self.status = RuntimeStatus.RUNNING
+        self.failure = self.completed_at = None
+        self.unread_events, self.unawaited_failures = 0, ()
+        self.reason, self.updated_at = reason, now

@@ -11,6 +11,7 @@ from attrs import define, frozen
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
 from .errors import ContinueAsNew
+from .history import Action
 from .section import Section
 
 
@@ -32,6 +33,20 @@ class Parent(Protocol):
 
     def child_ended(self, child: Strand, error: BaseException | None) -> None:
         """A task of it has ended."""
+        ...
+
+
+class Rewriter(Protocol):
+    """What makes a new journal while the code is run again over an old one.
+
+    Attributes:
+      error: the exception that the code ended with.
+    """
+
+    error: BaseException | None
+
+    def asked(self, action: Action, journaled: Action | None) -> None:
+        """The code asks for something; the old journal has that of the same number."""
         ...
 
 

@@ -67,6 +67,7 @@ class DurableTask(Generic[T_co]):
         "_kernel",
         "_ordinal",
         "_parents",
+        "_raised",
         "_retrieved",
         "_strands",
         "_value",
@@ -79,6 +80,7 @@ class DurableTask(Generic[T_co]):
         self._finished = False
         self._ordinal = 0
         self._retrieved = False
+        self._raised = False
         self._value: Any = None
         self._failure: FailureDetails | None = None
         self._error: Callable[[FailureDetails], Exception] | None = None
@@ -163,6 +165,11 @@ class DurableTask(Generic[T_co]):
         return None if self._retrieved else self._failure
 
     @property
+    def never_raised(self) -> bool:
+        """Whether it failed, and the code has not met that failure; unlike above, being awaited in a group is not enough."""
+        return self._failure is not None and not self._raised
+
+    @property
     def abandoned(self) -> bool:
         """Whether nobody awaits it at this moment, and nothing else depends on it."""
         return not self._attention
@@ -177,6 +184,7 @@ class DurableTask(Generic[T_co]):
         self._retrieved = True
         if self._failure is not None:
             assert self._error is not None
+            self._raised = True
             raise self._error(self._failure)
         return cast("T_co", self._value)
 

@@ -36,6 +36,7 @@ from perdure.orchestration.messages import (
     OrchestrationEffect,
     OrchestrationMessage,
     Resume,
+    Rewind,
     SectionGranted,
     StartExecution,
     TaskResult,
@@ -176,6 +177,18 @@ class Subject:
         request = self.action(step)
         assert isinstance(request, LockEntities)
         return self.run(3, SectionGranted(SectionId(self.instance_id, self.record.execution, step), request.entities))
+
+    def rewind(self, reason: str | None = None) -> list[OrchestrationEffect]:
+        """Rewind it, and run."""
+        assert self.refusal(reason) is None
+        self.journal.clear()
+        return self.run()
+
+    def refusal(self, reason: str | None = None) -> str | None:
+        """Try to rewind it; why it cannot be."""
+        self.revive()
+        self.now += SECOND
+        return self.machine.rewind(Rewind(reason), self.now)
 
     def terminate(self, reason: str | None = None, *, recursive: bool = True) -> list[OrchestrationEffect]:
         """Terminate it; run."""

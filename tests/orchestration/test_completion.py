@@ -16,7 +16,7 @@ from perdure.orchestration import (
     orchestrator,
 )
 from perdure.orchestration.history import ExecutionEnded, ExecutionStarted
-from perdure.orchestration.messages import Finished, TellChild, Terminate
+from perdure.orchestration.messages import EventRaised, Finished, TaskResult, TellChild, Terminate
 from perdure.storage.errors import NotStorable
 
 from .helpers import EXECUTION, Bench, Subject
@@ -58,7 +58,7 @@ def test_O10_open_work_is_detached(how: str) -> None:
     assert effects == [Finished()]
 
 
-@pytest.mark.parametrize("how", ["return", "fail", "terminate"])
+@pytest.mark.parametrize("how", ["return", "terminate"])
 def test_O10_what_comes_after_the_end_is_dropped(how: str, caplog: pytest.LogCaptureFixture) -> None:
     """Late results, events, terminations and resumes change neither record nor journal, send nothing, and are logged."""
     caplog.set_level(logging.INFO, "perdure.orchestration")
@@ -77,6 +77,18 @@ def test_O10_what_comes_after_the_end_is_dropped(how: str, caplog: pytest.LogCap
     assert subject.journal == journal
     assert subject.record == record
     assert not subject.machine.mailbox.inbox
+
+
+def test_O16_what_comes_after_a_failure_waits_for_a_rewind() -> None:
+    """Late results and events wait, and change nothing; terminations and resumes are dropped."""
+    subject, _ = ending("fail")
+    journal, record = list(subject.journal), subject.stored_record
+    for message in (subject.answer("1", "late"), subject.raised("end"), Terminate("late")):
+        assert subject.run(1, message) == []
+    assert subject.resume() == []
+
+    assert (subject.journal, subject.record) == (journal, record)
+    assert [type(message) for _, message in subject.machine.mailbox.inbox] == [TaskResult, EventRaised]
 
 
 @pytest.mark.parametrize("how", ["return", "fail", "terminate"])

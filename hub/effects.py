@@ -1,0 +1,242 @@
+"""What turns decide, carried out within their batch (D1).
+
+Messages between instances are put into the receivers' mailboxes at once, at memory speed; what leaves the hub
+(acknowledgements, activities) is noted in the open batch, and happens when that is durable (D2).
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from ..entities.failures import FailureDetails
+from ..entities.ids import EntityId
+from ..entities.lock import release_of
+from ..entities.messages import (
+    Answer,
+    CallingTask,
+    ClientRequest,
+    EntityMessage,
+    Failure,
+    Granted,
+    Letter,
+    Outcome,
+    RaiseEvent,
+    Send,
+    StartInstance,
+    WaitingClient,
+)
+from ..orchestration.errors import InstanceExists
+from ..orchestration.messages import (
+    CancelActivity,
+    DropTimer,
+    EventRaised,
+    Finished,
+    OrchestrationMessage,
+    Renewed,
+    Rewind,
+    RewindChild,
+    SectionGranted,
+    SetTimer,
+    StartActivity,
+    StartChild,
+    StartExecution,
+    TaskResult,
+    TellChild,
+)
+from ..orchestration.retry import step_and_attempt
+from ..orchestration.status import RuntimeStatus
+from ..storage import keys, tables
+from . import limits
+from .ack import Ack
+from .batch import OpenBatch
+from .cells import AnyCell, EntityCell, OrchestrationCell
+from .clock import HubClock
+from .records import ActivityRecord, LetterRecord, activity_key, encode
+from .requests import Requests
+from .residence import Residence
+from .timers import TimerRecord, Timers
+
+_log = logging.getLogger(__name__)
+
+
+class Effects(ABC):
+    """The table of effects.
+
+    Attributes:
+      residence, requests, timers, clock: the parts of the hub that effects reach.
+      batch: the batch that turns are gathered into.
+      calls: clients that wait for an operation's outcome, by token.
+      handlers: what carries out an effect of a cell, by the effect's type.
+    """
+
+    def __init__(self, residence: Residence, requests: Requests, timers: Timers, clock: HubClock, batch: OpenBatch) -> None:
+        self.residence = residence
+        self.requests = requests
+        self.timers = timers
+        self.clock = clock
+        self.batch = batch
+        self.calls: dict[int, Ack] = {}
+        self.handlers: dict[type, Callable[[AnyCell, Any], None]] = {
+            Send: lambda _, effect: self.to_entity(effect.target, effect.message),
+            Answer: lambda _, effect: self._answer(effect.reply_to, effect.outcome),
+            Granted: self._granted,
+            StartInstance: self._start_instance,
+            RaiseEvent: self._raise_event,
+            Letter: self._letter,
+            StartActivity: self._start_activity,
+            CancelActivity: self._cancel_activity,
+            StartChild: self._start_child,
+            RewindChild: self._rewind_child,
+            TellChild: self._tell_child,
+            SetTimer: self._set_timer,
+            DropTimer: self._drop_timer,
+            Renewed: self._renewed,
+            Finished: self._finished,
+        }
+
+    @abstractmethod
+    def to_entity(self, target: EntityId, message: EntityMessage) -> None:
+        """Put a message into an entity's mailbox."""
+
+    @abstractmethod
+    def to_orchestration(self, cell: OrchestrationCell, message: OrchestrationMessage) -> None:
+        """Put a message into an orchestration's mailbox."""
+
+    @abstractmethod
+    def create(self, instance_id: str, start: StartExecution) -> None:
+        """Create an instance, or begin a new execution in place of a finished one."""
+
+    @abstractmethod
+    def delete_journal(self, cell: OrchestrationCell) -> None:
+        """Delete the journal of an execution that is over."""
+
+    def _answer(self, reply_to: object, outcome: Outcome) -> None:
+        if isinstance(reply_to, CallingTask):
+            self.task_result(reply_to, outcome)
+        elif isinstance(reply_to, WaitingClient):
+            ack = self.calls.pop(reply_to.token, None)
+            if ack is not None:
+                self.batch.acks.append((ack, outcome))
+        elif isinstance(reply_to, ClientRequest):
+            self.requests.answered(reply_to.request_id, outcome, self.batch)
+
+    def task_result(self, reply_to: CallingTask, outcome: Outcome) -> bool:
+        """Deliver an outcome to a task of an orchestration, if that is still there; false if it cannot be found (D9)."""
+        cell = self.residence.orchestration(reply_to.instance_id)
+        if cell is None:
+            return True
+        if cell.damaged:
+            return False
+        self.to_orchestration(cell, TaskResult(reply_to.execution, reply_to.task, outcome))
+        return True
+
+    def _granted(self, _: AnyCell, effect: Granted) -> None:
+        owner = self.residence.orchestration(effect.section.owner)
+        if owner is None:
+            release = release_of(effect.section, effect.entities)
+            self.to_entity(release.target, release.message)
+        else:
+            self.to_orchestration(owner, SectionGranted(effect.section, effect.entities))
+
+    def _start_instance(self, cell: AnyCell, effect: StartInstance) -> None:
+        if self.residence.orchestration(effect.instance_id) is not None:
+            _log.warning("a start of %r is dropped: an instance %r exists", effect.name, effect.instance_id)
+            return
+        self.create(effect.instance_id, StartExecution("", effect.name, effect.version, effect.arguments))
+
+    def _raise_event(self, _: AnyCell, effect: RaiseEvent) -> None:
+        target = self.residence.orchestration(effect.instance_id)
+        if target is None or target.machine.finished:
+            _log.warning(
+                "event %r is dropped: orchestration %r %s", effect.name, effect.instance_id,
+                "does not exist" if target is None else "has finished",
+            )  # fmt: skip
+            return
+        self.to_orchestration(target, EventRaised(effect.name, effect.value))
+
+    def _letter(self, cell: AnyCell, effect: Letter) -> None:
+        assert isinstance(cell, EntityCell)
+        entity_id = cell.machine.entity_id
+        _log.warning("signal %r to %s failed and is kept as a dead letter: %s", effect.message.name, entity_id, effect.failure)
+        letters = self.batch.writes[tables.LETTERS]
+        record = LetterRecord(entity_id.name, entity_id.key, effect.message, effect.failure, self.clock.now())
+        letters[cell.prefix + keys.u64(cell.letter_next)] = encode(record)
+        cell.letter_next += 1
+        if cell.letter_next - cell.letter_first > limits.LETTERS_MAX:
+            letters[cell.prefix + keys.u64(cell.letter_first)] = None
+            cell.letter_first += 1
+
+    def _start_activity(self, cell: AnyCell, effect: StartActivity) -> None:
+        reply_to = effect.reply_to
+        _, attempt = step_and_attempt(reply_to.task)
+        record = ActivityRecord(reply_to, effect.name, effect.arguments, attempt, effect.timeout)
+        self.schedule(activity_key(cell.prefix, reply_to), record)
+
+    def schedule(self, key: bytes, record: ActivityRecord) -> None:
+        """Store an activity, and start it when that is durable."""
+        self.batch.writes[tables.ACTIVITIES][key] = encode(record)
+        self.batch.activities[key] = record
+
+    def _cancel_activity(self, cell: AnyCell, effect: CancelActivity) -> None:
+        key = activity_key(cell.prefix, effect.reply_to)
+        self.batch.writes[tables.ACTIVITIES][key] = None
+        if self.batch.activities.pop(key, None) is None:
+            self.batch.cancelled.append(key)
+
+    def _tell_child(self, _: AnyCell, effect: TellChild) -> None:
+        child = self.residence.orchestration(effect.instance_id)
+        if child is None or child.machine.finished:
+            return
+        record = child.machine.record
+        if record is not None and record.parent == effect.parent:
+            self.to_orchestration(child, effect.message)
+
+    def _start_child(self, _: AnyCell, effect: StartChild) -> None:
+        existing = self.residence.orchestration(effect.instance_id)
+        if existing is not None and not existing.machine.finished:
+            error = InstanceExists(f"a running instance has the id {effect.instance_id!r}, which this child was to have")
+            parent = effect.message.parent
+            assert parent is not None
+            self.task_result(parent, Failure(FailureDetails.from_exception(error)))
+            return
+        self.create(effect.instance_id, effect.message)
+
+    def _rewind_child(self, cell: AnyCell, effect: RewindChild) -> None:
+        child = self.residence.orchestration(effect.instance_id)
+        record = None if child is None else child.machine.record
+        ended_otherwise = record is not None and record.status in (RuntimeStatus.CANCELED, RuntimeStatus.TERMINATED)
+        if child is None or record is None or record.parent != effect.former or ended_otherwise:
+            self._start_child(cell, StartChild(effect.instance_id, effect.message))
+        else:
+            self.to_orchestration(child, Rewind(effect.reason, effect.message.parent))
+
+    def _set_timer(self, cell: AnyCell, effect: SetTimer) -> None:
+        self.timers.set(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
+
+    def _drop_timer(self, cell: AnyCell, effect: DropTimer) -> None:
+        self.timers.drop(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
+
+    def fire_timers(self, under_way: OpenBatch | None) -> None:
+        """Deliver the timers whose time has come."""
+        for record in self.timers.take_due(self.clock.now(), self.batch, under_way):
+            cell = self.residence.orchestration(record.instance_id)
+            if cell is not None:
+                self.to_orchestration(cell, record.due())
+
+    def _renewed(self, cell: AnyCell, _: Renewed) -> None:
+        assert isinstance(cell, OrchestrationCell)
+        self.delete_journal(cell)
+
+    def _finished(self, cell: AnyCell, _: Finished) -> None:
+        assert isinstance(cell, OrchestrationCell)
+        record = cell.machine.record
+        assert record is not None
+        self.batch.finished.append(record)
+
+
+def _timer_record(cell: AnyCell, effect: SetTimer | DropTimer) -> TimerRecord:
+    assert isinstance(cell, OrchestrationCell)
+    return TimerRecord(cell.machine.instance_id, effect.execution, effect.task)
