@@ -13,6 +13,7 @@ from .errors import (
     ActivityFailed,
     Cancelled,
     ForbiddenAwait,
+    HttpError,
     InstanceExists,
     InstanceFinished,
     InstanceNotFound,
@@ -27,6 +28,7 @@ from .errors import (
     UnknownActivity,
     UnknownOrchestrator,
 )
+from .http_message import HttpHeaders, HttpResponse
 from .nursery import Nursery
 from .retry import RetryPolicy
 from .scopes import CancelScope
@@ -41,6 +43,9 @@ __all__ = [
     "DurableTask",
     "FailureDetails",
     "ForbiddenAwait",
+    "HttpError",
+    "HttpHeaders",
+    "HttpResponse",
     "InstanceExists",
     "InstanceFinished",
     "InstanceNotFound",

@@ -41,10 +41,13 @@ REFUSED_IN_SANS_IO: Final = frozenset(
     {
         *("asyncio", "concurrent", "multiprocessing", "sched", "secrets", "signal", "subprocess", "threading", "time"),
         *("http", "io", "lmdb", "os", "pathlib", "select", "shutil", "socket", "sqlite3", "ssl", "tempfile", "trio"),
-        "urllib",
     }
 )
-PURE_PARTS: Final = {"random": frozenset({"Random"}), "uuid": frozenset({"UUID", "SafeUUID"})}
+PURE_PARTS: Final = {
+    "random": frozenset({"Random"}),
+    "urllib": frozenset({"parse"}),
+    "uuid": frozenset({"UUID", "SafeUUID"}),
+}
 CLOCKS: Final = re.compile(r"datetime\.(datetime|date)\.(now|utcnow|today)")
 HOMES: Final = {"trio": frozenset({"hub", "service", "testing"}), "lmdb": frozenset({"storage"})}
 # Whoever opens a hub chooses one; so nothing has to import them.
