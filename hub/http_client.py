@@ -9,6 +9,8 @@ compressed body can exceed the limit in memory by what one piece unfolds to.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -58,10 +60,11 @@ class HttpClient:
             content=request.content,
             follow_redirects=False,
         ) as answer:
-            body = bytearray()
-            async for piece in answer.aiter_bytes():
+            body, pieces = bytearray(), answer.aiter_bytes()
+            async for piece in pieces:
                 body += piece
                 if len(body) > limit:
+                    await _give_up(answer, pieces)
                     raise HttpError(
                         f"the answer of {place_of(request.url)} is longer than {limit} bytes; allow more with "
                         "response_bytes_max=, or have an activity of your own fetch it and keep it elsewhere"
@@ -72,3 +75,15 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close its connections."""
         await self._client.aclose()
+
+
+async def _give_up(answer: httpx.Response, pieces: AsyncIterator[bytes]) -> None:
+    """Read no further.
+
+    The pieces come through generators of httpx, one inside another; closing the outermost would leave the others to the
+    garbage collector. On a closed connection all of them run to their ends.
+    """
+    await answer.aclose()
+    with suppress(httpx.HTTPError, httpx.StreamError):
+        async for _ in pieces:
+            pass
