@@ -100,8 +100,6 @@ class HttpVerbs(CallVerbs):
         definition = self._registry.activity(HTTP_ACTIVITY)
         what = f"{request.method} {place_of(request.url)}"
         number = kernel.next_number()
-        if kernel.sealed:
-            return kernel.work(number, None, None)
         plan = _calling(kernel, definition, number, request, seconds, retry, polls=asynchronous_pattern)
         return PlannedTask(kernel, number, definition.result, lambda failure: ActivityFailed(what, failure), plan, limit=limit)
 

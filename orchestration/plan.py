@@ -63,7 +63,7 @@ class PlannedTask(WorkTask[T_co]):
         self._limit = limit
         self._too_late = False
         if limit is not None:
-            kernel.start_timer(limit_id(step), limit[0], on_settled=self._time_is_up).scope = self.scope
+            kernel.start_timer(limit_id(step), limit[0], on_settled=self._time_is_up)
         self._go_on(None)
 
     def _go_on(self, outcome: Outcome | None) -> None:

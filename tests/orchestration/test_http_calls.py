@@ -282,7 +282,7 @@ def test_O7_a_cancelled_call_ends_its_request_and_its_wait() -> None:
 
 
 def test_O7_a_scope_cancels_what_was_called_in_it() -> None:
-    """A scope whose time is up takes the call, its wait and its limit with it; one called in a cancelled scope asks for nothing."""
+    """A scope whose time is up takes the call, its wait and its limit along; one called in a cancelled scope is cancelled at once."""
 
     @orchestrator
     async def scoped(ctx: Context) -> str:
@@ -294,6 +294,7 @@ def test_O7_a_scope_cancels_what_was_called_in_it() -> None:
         try:
             await task
         except TaskCancelled:
+            await ctx.wait_for_external_event("go")
             return f"cancelled {scope.cancelled_caught}"
         return "not cancelled"
 
@@ -301,8 +302,10 @@ def test_O7_a_scope_cancels_what_was_called_in_it() -> None:
     subject.completes("2", accepted())
     assert subject.due == ["1", "2p1w1", "2t"]
     subject.fire()
-    assert subject.output == "cancelled True"
     assert not subject.timers
+    assert work_of(subject) == ["1", "2t", "2", "2p1w1", "3t", "3"]
+    subject.event("go")
+    assert subject.output == "cancelled True"
 
 
 def test_O6_calls_in_combinators() -> None:
