@@ -29,9 +29,17 @@ class HttpActivity:
 
     Attributes:
       activity: the activity itself.
+
+    Raises:
+      TypeError: what was given is no transport.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
+        if transport is not None and not hasattr(transport, "handle_async_request"):
+            raise TypeError(
+                "http_transport is an asynchronous transport, such as httpx.AsyncHTTPTransport() or httpx.MockTransport(function), "
+                f"not {type(transport).__name__}: {transport!r}"
+            )
         self._transport = transport
         self._client: HttpClient | None = None
 

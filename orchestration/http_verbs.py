@@ -95,7 +95,8 @@ class HttpVerbs(CallVerbs):
         kernel = self._kernel
         limit = None
         if total_timeout is not None:
-            limit = (due_time(total_timeout, kernel.now), f"the total timeout of {total_timeout} s has passed")
+            due = due_time(total_timeout, kernel.now)
+            limit = (due, f"the total timeout of {(due - kernel.now) / 1_000_000:g} s has passed")
         seconds = None if timeout is None else due_time(timeout, 0) / 1_000_000
         definition = self._registry.activity(HTTP_ACTIVITY)
         what = f"{request.method} {place_of(request.url)}"

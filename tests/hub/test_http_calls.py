@@ -339,6 +339,14 @@ def test_the_name_of_the_hubs_own_activity_is_taken() -> None:
         TaskHub("Bank", [mine], MemoryStore())
 
 
+def test_what_is_no_transport_is_refused() -> None:
+    """A client, or a transport that blocks, is refused when the hub is made, with what is wanted."""
+    for given in (httpx.AsyncClient, httpx.HTTPTransport()):
+        wrong: Any = given
+        with pytest.raises(TypeError, match="http_transport is an asynchronous transport"):
+            TaskHub("Bank", [], MemoryStore(), http_transport=wrong)
+
+
 async def test_a_transport_that_cannot_be_closed_is_logged(autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A fault of the transport at the end is logged, and the hub closes all the same."""
 

@@ -6,6 +6,7 @@ After whatever happens, the journal is replayed by a fresh machine, which must a
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -223,7 +224,7 @@ def test_O10_a_failure_that_nobody_awaits_is_seen_once() -> None:
 
 def test_O8_the_total_timeout_ends_a_wait() -> None:
     """When the time is up the wait between two polls is forgotten, and the call fails at that moment."""
-    subject = started(calling(total_timeout=100))
+    subject = started(calling(total_timeout=timedelta(seconds=100)))
     subject.completes("1", accepted(**{"Retry-After": "3600"}))
     assert subject.due == ["1t", "1p1w1"]
     assert subject.fire() == "1t"
