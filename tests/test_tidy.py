@@ -125,6 +125,9 @@ BAD = {
     ),
     "trio in storage": bad(tidy.libraries_stay_home, "storage/a.py:2:", module("storage.a", "from trio import sleep")),
     "trio in a sans-io package": bad(tidy.libraries_stay_home, "entities/a.py:2:", module("entities.a", "import trio")),
+    "httpx in a sans-io package": bad(
+        tidy.libraries_stay_home, "orchestration/a.py:2:", module("orchestration.a", "import httpx")
+    ),
     "lmdb in the hub": bad(tidy.libraries_stay_home, "hub/a.py:2:", module("hub.a", "import lmdb.verify")),
     "an engine in storage itself": bad(
         tidy.storage_imports_no_engine,
