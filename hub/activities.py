@@ -113,7 +113,7 @@ class ActivityRunner:
     def start(self, activities: dict[bytes, ActivityRecord]) -> None:
         """Start activities whose batch is durable."""
         for key, record in activities.items():
-            definition = self._registry.activities.get(record.name)
+            definition = self._registry.find_activity(record.name)
             if definition is None:
                 self.parked += 1
                 _log.warning("activity %r waits: it is not defined to this hub", record.name)

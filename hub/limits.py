@@ -60,6 +60,15 @@ REQUEST_TTL_SECONDS: Final = 24 * 3600.0
 THREADS_MAX: Final = 40
 """Plain activities that run at a time, each in a worker thread."""
 
+HTTP_REQUESTS_MAX: Final = 100
+"""HTTP requests of orchestrations that are under way at a time, and the connections that are kept for them."""
+
+HTTP_REDIRECTS_MAX: Final = 20
+"""Redirects that one request follows."""
+
+HTTP_CLOSE_SECONDS: Final = 5.0
+"""How long closing a hub waits for its HTTP connections to be closed."""
+
 RECOVERY_PAGE: Final = 500
 """Instances with waiting messages that are taken up at a time after opening."""
 

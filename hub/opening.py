@@ -25,10 +25,12 @@ from . import limits
 from .clock import HubClock, wall_clock
 from .committer import last_time
 from .errors import HubClosed
+from .http_activity import HttpActivity
 from .runtime import Runtime, new_instance_id
 
 if TYPE_CHECKING:
     import cattrs
+    import httpx
 
     from ..storage.store import Store
 
@@ -45,6 +47,7 @@ class HubOptions:
     on_storage_error: Literal["retry", "stop"] = "retry"
     clock: Callable[[], int] = wall_clock
     converter: cattrs.Converter | None = None
+    http_transport: httpx.AsyncBaseTransport | None = None
 
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
@@ -62,6 +65,8 @@ class OpenableHub:
         self._name = check_hub_name(name)
         self._options = options
         self._registry = Registry(Values(options.converter), new_instance_id)
+        self._http = HttpActivity(options.http_transport)
+        self._registry.provide(self._http.activity)
         self._registry.define(definitions)
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
@@ -155,7 +160,10 @@ class OpenableHub:
             if not _follows_from_a_stop(inner):
                 raise inner from None
         finally:
-            runtime.close()
+            try:
+                runtime.close()
+            finally:
+                await self._http.aclose()
         if runtime.crash is not None and (exc is None or _follows_from_a_stop(exc)):
             raise runtime.crash
         return None

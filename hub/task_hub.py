@@ -24,6 +24,7 @@ from .statistics import HubStatistics, statistics_of
 
 if TYPE_CHECKING:
     import cattrs
+    import httpx
 
     from ..storage.store import Store
 
@@ -45,6 +46,8 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
+      http_transport: sends the requests of ``ctx.call_http``, and is closed with the hub: ``httpx.AsyncHTTPTransport(...)`` with
+        certificates or a proxy of your own, in tests ``httpx.MockTransport(handler)``. By default httpx's own.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
@@ -65,8 +68,11 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
         on_storage_error: Literal["retry", "stop"] = "retry",
         clock: Callable[[], int] = wall_clock,
         converter: cattrs.Converter | None = None,
+        http_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        options = HubOptions(paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter)
+        options = HubOptions(
+            paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter, http_transport
+        )
         super().__init__(name, definitions, storage, options)
 
     def __repr__(self) -> str:

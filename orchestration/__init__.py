@@ -14,6 +14,7 @@ from .errors import (
     Cancelled,
     CannotRewind,
     ForbiddenAwait,
+    HttpError,
     InstanceExists,
     InstanceFinished,
     InstanceNotFound,
@@ -28,6 +29,7 @@ from .errors import (
     UnknownActivity,
     UnknownOrchestrator,
 )
+from .http_message import HttpHeaders, HttpResponse
 from .nursery import Nursery
 from .retry import RetryPolicy
 from .scopes import CancelScope
@@ -43,6 +45,9 @@ __all__ = [
     "DurableTask",
     "FailureDetails",
     "ForbiddenAwait",
+    "HttpError",
+    "HttpHeaders",
+    "HttpResponse",
     "InstanceExists",
     "InstanceFinished",
     "InstanceNotFound",

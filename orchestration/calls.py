@@ -15,8 +15,9 @@ from .context_base import checked_entity_id
 from .definition import Activity, Orchestrator
 from .errors import ActivityFailed, SubOrchestrationFailed
 from .history import CallChild, CallEntity, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration
+from .plan import PlannedTask
 from .registry import check_event_name
-from .retrying import RetryingTask
+from .retrying import attempts
 from .section import Section
 from .tasks import DurableTask, WorkTask
 from .waits import WaitVerbs
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..entities.entity import Entity
     from ..entities.failures import FailureDetails
     from ..storage.values import Codec
-    from .history import Action
+    from .history import Work
     from .retry import RetryPolicy
 
 E = TypeVar("E", bound="Entity")
@@ -239,7 +240,7 @@ class CallVerbs(WaitVerbs):
 
     def _attempt(
         self,
-        action_of: Callable[[str], Action],
+        action_of: Callable[[str], Work],
         codec: Codec[Any],
         error: Callable[[FailureDetails], Exception],
         retry: RetryPolicy | None,
@@ -249,7 +250,7 @@ class CallVerbs(WaitVerbs):
         kernel = self._kernel
         number = kernel.next_number() if number is None else number
         if retry is not None and not kernel.sealed:
-            return RetryingTask(kernel, number, codec, error, retry, action_of)
+            return PlannedTask(kernel, number, codec, error, attempts(kernel, number, retry, action_of))
         kernel.ask(action_of(number))
         return kernel.work(number, codec, error)
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ..entities.ids import EntityId
-from .calls import CallVerbs
 from .context_base import checked_entity_id
 from .critical_section import CriticalSection
 from .errors import ContinueAsNew
+from .http_verbs import HttpVerbs
 from .section import LOCK_SET_MAX, Section
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CUSTOM_STATUS_BYTES_MAX: Final = 16 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class OrchestrationContext(CallVerbs):
+class OrchestrationContext(HttpVerbs):
     """What an orchestrator is given as its first argument.
 
     Attributes:

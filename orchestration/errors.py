@@ -82,6 +82,13 @@ class SubOrchestrationFailed(WorkFailed):
     _kind = "sub-orchestration"
 
 
+class HttpError(PerdureError):
+    """An HTTP exchange cannot be used: its answer is too long, goes round in circles, or says an impossible place to poll.
+
+    It comes as what an ActivityFailed is caused by. Neither a status (an answer has any) nor a failure of the network.
+    """
+
+
 class OrchestrationFailed(PerdureError):
     """The orchestration raised; told to whoever waits for its result.
 

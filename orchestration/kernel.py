@@ -159,6 +159,8 @@ class Kernel(Cancellation):
         try:
             self._happen(event, context)
             self._run()
+        except ReplayStopped:
+            pass  # a step that follows from an event by itself, such as another attempt, differs; mismatch says how
         except RecursionError as error:  # combinators of combinators of combinators ...
             self.ending = Ending(failure=FailureDetails.from_exception(error))
 

@@ -75,6 +75,7 @@ class Registry:
         self.orchestrators: dict[tuple[str, str | None], OrchestratorDefinition] = {}
         self.activities: dict[str, ActivityDefinition] = {}
         self.new_instance_id = new_instance_id
+        self._provided: dict[str, Activity[Any, *tuple[Any, ...]]] = {}
         self._operations: dict[tuple[str, object], OperationDefinition] = {}
         self._strangers: dict[Callable[..., Any], ActivityDefinition] = {}
         self._anything = values.codec(object, place="value")
@@ -94,6 +95,10 @@ class Registry:
                 self._define_module(definition)
             else:
                 self._define_one(definition)
+
+    def provide(self, activity: Activity[Any, *tuple[Any, ...]]) -> None:
+        """Have an activity of the hub's own, whose types are worked out when it is first needed; its name is then taken."""
+        self._provided[activity.name] = activity
 
     def _define_module(self, module: types.ModuleType) -> None:
         found: list[object] = [
@@ -120,6 +125,8 @@ class Registry:
             self.orchestrators[worked_out.name, worked_out.version] = worked_out
         elif isinstance(definition, Activity):
             active = self._activity(cast("Activity[Any, *tuple[Any, ...]]", definition))
+            if active.activity.name in self._provided:
+                raise DefinitionError(f"activity {active.activity.name!r} is one of the hub's own; give yours another name=")
             self._enter(self.activities, active.activity.name, active, "activities")
         else:
             raise DefinitionError(
@@ -226,9 +233,16 @@ class Registry:
         name = activity.name if isinstance(activity, Activity) else activity
         if not isinstance(name, str):
             raise TypeError(f"an activity is a function decorated with @activity, or its name, not {activity!r}")
-        found = self.activities.get(name)
+        found = self.find_activity(name)
         if found is None:
             raise UnknownActivity(f"no activity named {name!r} is defined to this hub; defined are: {_names(self.activities)}")
+        return found
+
+    def find_activity(self, name: str) -> ActivityDefinition | None:
+        """The activity of that name, if this hub has one."""
+        found = self.activities.get(name)
+        if found is None and name in self._provided:
+            found = self.activities[name] = self._activity(self._provided[name])
         return found
 
     def callable_activity(self, activity: object) -> ActivityDefinition:

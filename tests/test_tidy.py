@@ -125,6 +125,9 @@ BAD = {
     ),
     "trio in storage": bad(tidy.libraries_stay_home, "storage/a.py:2:", module("storage.a", "from trio import sleep")),
     "trio in a sans-io package": bad(tidy.libraries_stay_home, "entities/a.py:2:", module("entities.a", "import trio")),
+    "httpx in a sans-io package": bad(
+        tidy.libraries_stay_home, "orchestration/a.py:2:", module("orchestration.a", "import httpx")
+    ),
     "lmdb in the hub": bad(tidy.libraries_stay_home, "hub/a.py:2:", module("hub.a", "import lmdb.verify")),
     "an engine in storage itself": bad(
         tidy.storage_imports_no_engine,
@@ -161,6 +164,8 @@ BAD = {
     "uuid4": impure("from uuid import uuid4"),
     "uuid4 by its module": impure("import uuid as u\nu.uuid4()"),
     "uuid4 as a default": impure("import uuid\nfrom attrs import field\nfield(factory=uuid.uuid4)"),
+    "the network by a neighbour of what is pure": impure("from urllib.request import urlopen"),
+    "a module with pure and other parts as a value": impure("import urllib\nparts = urllib"),
     "now": impure("from datetime import datetime\ndatetime.now()"),
     "utcnow by its module": impure("import datetime\ndatetime.datetime.utcnow()"),
     "today under another name": impure("from datetime import date as d\nd.today()"),
@@ -236,7 +241,7 @@ GOOD = {
         module("entities/", "from . import a\n__all__ = []"),
         module(
             "entities.a",
-            "import datetime, random, uuid\nfrom datetime import UTC, time\nfrom uuid import UUID\n"
+            "import datetime, random, uuid\nfrom datetime import UTC, time\nfrom urllib.parse import urljoin\nfrom uuid import UUID\n"
             "source: random.Random = random.Random(7)\nn = source.random()\nu = uuid.UUID(int=1)\n"
             "now = datetime.datetime(2026, 1, 1, tzinfo=UTC)\nok = isinstance(source, random.Random)\n"
             "then = context.now()\nstore.open()\nid = context.uuid4()",

@@ -41,12 +41,16 @@ REFUSED_IN_SANS_IO: Final = frozenset(
     {
         *("asyncio", "concurrent", "multiprocessing", "sched", "secrets", "signal", "subprocess", "threading", "time"),
         *("http", "io", "lmdb", "os", "pathlib", "select", "shutil", "socket", "sqlite3", "ssl", "tempfile", "trio"),
-        "urllib",
     }
 )
-PURE_PARTS: Final = {"random": frozenset({"Random"}), "uuid": frozenset({"UUID", "SafeUUID"})}
+PURE_PARTS: Final = {
+    "random": frozenset({"Random"}),
+    "urllib": frozenset({"parse"}),
+    "uuid": frozenset({"UUID", "SafeUUID"}),
+}
 CLOCKS: Final = re.compile(r"datetime\.(datetime|date)\.(now|utcnow|today)")
-HOMES: Final = {"trio": frozenset({"hub", "service", "testing"}), "lmdb": frozenset({"storage"})}
+_ABOVE: Final = frozenset({"hub", "service", "testing"})
+HOMES: Final = {"trio": _ABOVE, "httpx": _ABOVE, "lmdb": frozenset({"storage"})}
 # Whoever opens a hub chooses one; so nothing has to import them.
 ENGINES: Final = frozenset({"storage.lmdb_store", "storage.memory_store"})
 # Put together here, so that this file keeps its own rule.
@@ -106,7 +110,7 @@ def no_cycles(modules: Sequence[Module]) -> list[str]:
 
 
 def libraries_stay_home(modules: Sequence[Module]) -> list[str]:
-    """Trio is used from the hub upward, LMDB in storage only."""
+    """Trio and httpx are used from the hub upward, LMDB in storage only."""
     return [
         f"{module.at(item.line)} imports {item.full}; {item.top} is used in {', '.join(sorted(HOMES[item.top]))} only"
         for module in modules

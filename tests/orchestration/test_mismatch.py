@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from perdure.entities.messages import LockRelease, SectionId, Send
-from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator
+from perdure.orchestration import OrchestrationContext, RetryPolicy, RuntimeStatus, orchestrator
 from perdure.orchestration.history import ExecutionEnded
 from perdure.orchestration.messages import Finished, StartActivity
 
@@ -285,3 +285,21 @@ def test_O3_arguments_are_not_shown_in_clear() -> None:
     assert changed.record.failure is not None
     assert "swordfish" not in str(changed.record.failure)
     assert "bytes of arguments" in changed.record.failure.message
+
+
+def test_O3_a_changed_policy_under_a_waiting_attempt_suspends() -> None:
+    """A step that follows by itself differs from the journal, here the wait before an attempt: the instance is suspended too."""
+
+    def retrying(interval: float) -> Code:
+        async def code(ctx: OrchestrationContext) -> None:
+            await ctx.call_activity(add.options(retry=RetryPolicy(3, interval)), 1, 2)
+
+        return code
+
+    subject = bench_of(retrying(10)).subject("changing")
+    subject.fails("1", ValueError("no"))
+    changed = subject.reopened(bench_of(retrying(20)))
+    changed.revive()
+
+    assert changed.status is RuntimeStatus.SUSPENDED
+    assert "at step 1w2" in str(changed.record.failure)

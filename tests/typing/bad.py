@@ -91,6 +91,10 @@ async def activities(ctx: OrchestrationContext) -> None:
     await ctx.call_activity(send_receipt, "a", "b", "1")  # error
     await ctx.call_activity(send_receipt, "a", "b")  # error
     await ctx.call_activity(send_receipt, "a", "b", 1, 2)  # error
+    await ctx.call_http("GET")  # error
+    await ctx.call_http("GET", "https://api.example", {"a": 1})  # error
+    await ctx.call_http("GET", "https://api.example", headers={"a": 1})  # error
+    await ctx.call_http("GET", "https://api.example", timeout="5")  # error
     await ctx.call_activity(send_receipt, "a", "b", amount=1)  # error
     await ctx.call_activity(compute, ["1"])  # error
     await ctx.call_activity(compute, 1)  # error

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 from perdure.entities import Entity, EntityContext, EntityId, EntityRef, entity
 from perdure.hub import Instance, InstanceStatus, TaskHub, activity_context
-from perdure.orchestration import DurableTask, OrchestrationContext, RetryPolicy, activity, orchestrator
+from perdure.orchestration import DurableTask, HttpResponse, OrchestrationContext, RetryPolicy, activity, orchestrator
 from perdure.storage.memory_store import MemoryStore
 
 
@@ -178,6 +178,20 @@ async def everything(ctx: OrchestrationContext, names: list[str]) -> dict[str, f
     assert_type(await ctx.call_activity(with_options, Line("x"), 3), list[Line])
     assert_type(await ctx.call_activity(plain_with_options, "x"), int)
     assert_type(await ctx.call_activity(compute.options(timeout=3, retry=None), [1]), float)
+    # HTTP
+    assert_type(ctx.call_http("GET", "https://api.example"), DurableTask[HttpResponse])
+    answer = await ctx.call_http(
+        "PUT",
+        "https://api.example",
+        content=[1, {"a": None}],
+        headers={"A": "b"},
+        timeout=timedelta(minutes=1),
+        total_timeout=3600,
+    )
+    assert_type(answer.headers.get("Location"), str | None)
+    assert_type(answer.headers["Location"], str)
+    assert_type((answer.status_code, answer.text, answer.content), tuple[int, str, bytes])
+    await ctx.call_http("GET", answer.url, headers=answer.headers, retry=None, secret_headers=["X-Api-Key"])
     # children
     assert_type(ctx.call_sub_orchestrator(child, Line("x")), DurableTask[list[Line]])
     assert_type(await ctx.call_sub_orchestrator(child, Line("x"), instance_id="c"), list[Line])
