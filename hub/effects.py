@@ -29,6 +29,7 @@ from ..entities.messages import (
     WaitingClient,
 )
 from ..orchestration.errors import InstanceExists
+from ..orchestration.history import START_TIMER
 from ..orchestration.messages import (
     CancelActivity,
     DropTimer,
@@ -57,6 +58,7 @@ from .clock import HubClock
 from .records import ActivityRecord, LetterRecord, activity_key, encode
 from .requests import Requests
 from .residence import Residence
+from .retention import PURGE_TIMER, Retention
 from .timers import TimerRecord, Timers
 
 _log = logging.getLogger(__name__)
@@ -69,15 +71,19 @@ class Effects(ABC):
       residence, requests, timers, clock: the parts of the hub that effects reach.
       batch: the batch that turns are gathered into.
       calls: clients that wait for an operation's outcome, by token.
+      retention: how long finished instances are kept.
       handlers: what carries out an effect of a cell, by the effect's type.
     """
 
-    def __init__(self, residence: Residence, requests: Requests, timers: Timers, clock: HubClock, batch: OpenBatch) -> None:
+    def __init__(
+        self, residence: Residence, requests: Requests, timers: Timers, clock: HubClock, batch: OpenBatch, retention: Retention
+    ) -> None:
         self.residence = residence
         self.requests = requests
         self.timers = timers
         self.clock = clock
         self.batch = batch
+        self.retention = retention
         self.calls: dict[int, Ack] = {}
         self.handlers: dict[type, Callable[[AnyCell, Any], None]] = {
             Send: lambda _, effect: self.to_entity(effect.target, effect.message),
@@ -106,12 +112,20 @@ class Effects(ABC):
         """Put a message into an orchestration's mailbox."""
 
     @abstractmethod
+    def touch(self, cell: AnyCell) -> None:
+        """Note that a cell changed."""
+
+    @abstractmethod
     def create(self, instance_id: str, start: StartExecution) -> None:
         """Create an instance, or begin a new execution in place of a finished one."""
 
     @abstractmethod
-    def delete_journal(self, cell: OrchestrationCell) -> None:
-        """Delete the journal of an execution that is over."""
+    def retain(self, cell: OrchestrationCell) -> None:
+        """Remove an instance that has finished, if its time is over."""
+
+    @abstractmethod
+    def renewed(self, cell: OrchestrationCell) -> None:
+        """The journal of an execution is over, and the instance goes on."""
 
     def _answer(self, reply_to: object, outcome: Outcome) -> None:
         if isinstance(reply_to, CallingTask):
@@ -223,18 +237,26 @@ class Effects(ABC):
         """Deliver the timers whose time has come."""
         for record in self.timers.take_due(self.clock.now(), self.batch, under_way):
             cell = self.residence.orchestration(record.instance_id)
-            if cell is not None:
+            if cell is None:
+                continue
+            if record.task == START_TIMER:
+                cell.machine.begin(record.execution)
+                self.touch(cell)
+            elif record.task == PURGE_TIMER:
+                self.retain(cell)
+            else:
                 self.to_orchestration(cell, record.due())
 
     def _renewed(self, cell: AnyCell, _: Renewed) -> None:
         assert isinstance(cell, OrchestrationCell)
-        self.delete_journal(cell)
+        self.renewed(cell)
 
     def _finished(self, cell: AnyCell, _: Finished) -> None:
         assert isinstance(cell, OrchestrationCell)
         record = cell.machine.record
         assert record is not None
         self.batch.finished.append(record)
+        self.retention.set(cell, record, self.batch)
 
 
 def _timer_record(cell: AnyCell, effect: SetTimer | DropTimer) -> TimerRecord:

@@ -32,6 +32,7 @@ from .effects import Effects
 from .guard import no_trio
 from .requests import Requests
 from .residence import Residence
+from .retention import Retention
 from .timers import Timers
 
 _log = logging.getLogger(__name__)
@@ -54,8 +55,9 @@ class Engine(Effects):
         clock: HubClock,
         batch: OpenBatch,
         new_id: Callable[[], str],
+        retention: int | None,
     ) -> None:
-        super().__init__(residence, requests, timers, clock, batch)
+        super().__init__(residence, requests, timers, clock, batch, Retention(timers, retention))
         self.ready: deque[AnyCell] = deque()
         self.backlog = 0
         self.turns = 0
@@ -91,8 +93,10 @@ class Engine(Effects):
         """Delete the journal, and the request id, of the execution that a new one replaces."""
         self.delete_journal(cell)
         record = cell.machine.record
-        if record is not None and record.request_id is not None:
-            self.requests.forget(record.request_id, self.batch)
+        if record is not None:
+            self.retention.drop(cell, record, self.batch)
+            if record.request_id is not None:
+                self.requests.forget(record.request_id, self.batch)
 
     def delete_journal(self, cell: OrchestrationCell) -> None:
         """Delete the journal of an execution that is over."""
@@ -102,6 +106,12 @@ class Engine(Effects):
         for chunk in range(cell.chunk):  # those of batches under way, which cannot be read yet
             history[cell.prefix + keys.u32(chunk)] = None
         cell.chunk = cell.journal_bytes = 0
+
+    def renewed(self, cell: OrchestrationCell) -> None:
+        """The journal of an execution is over, and the instance goes on."""
+        self.delete_journal(cell)
+        if cell.machine.record is not None:
+            self.retention.drop(cell, cell.machine.record, self.batch)
 
     def touch(self, cell: AnyCell, arrived: int = 1) -> None:
         """Note that a cell changed: the open batch will write it, and it gets a turn if it has something to do.
@@ -172,6 +182,19 @@ class Engine(Effects):
                 self.batch.writes[table][key] = None
         cell.purged = True
         self.touch(cell, arrived=0)
+
+    def retain(self, cell: OrchestrationCell) -> None:
+        """Remove an instance that has finished, if its time is over; else give it the timer that it should have (O16)."""
+        machine, record = cell.machine, cell.machine.record
+        if record is None or not machine.finished:
+            return  # it was rewound or replaced
+        due = self.retention.purge_at(record)
+        if due is not None and due <= self.clock.now():
+            self.purge(cell)
+        else:
+            self.retention.set(cell, record, self.batch)
+            machine.changed = True
+            self.touch(cell, arrived=0)
 
     # --- turns
 

@@ -21,6 +21,19 @@ class InstanceVerbs(Protocol):
         """The status."""
         ...
 
+    async def wait_for_start(self, instance_id: str, timeout: float | None = None) -> InstanceStatus:  # noqa: ASYNC109 - the hub's name
+        """Wait until it has begun."""
+        ...
+
+    async def wait_for_status_change(
+        self,
+        instance_id: str,
+        known: InstanceStatus | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the hub's name
+    ) -> InstanceStatus:
+        """Wait until it shows another status."""
+        ...
+
     async def get_history(self, instance_id: str) -> list[HistoryEntry]:
         """The journal."""
         ...
@@ -96,6 +109,28 @@ class Instance(Generic[R_co]):
           InstanceNotFound: there is no such instance.
         """
         return await self._hub.get_status(self.id)
+
+    async def wait_for_start(self, timeout: float | None = None) -> InstanceStatus:  # noqa: ASYNC109 - a limit for callers without scopes
+        """Wait until the instance has begun, and return its status then.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          TimeoutError: the time is over.
+        """
+        return await self._hub.wait_for_start(self.id, timeout)
+
+    async def wait_for_status_change(
+        self,
+        known: InstanceStatus | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a limit for callers without scopes
+    ) -> InstanceStatus:
+        """Wait until the instance shows another runtime or custom status; see :meth:`TaskHub.wait_for_status_change`.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          TimeoutError: the time is over.
+        """
+        return await self._hub.wait_for_status_change(self.id, known, timeout)
 
     async def raise_event(self, name: str, value: object = None, *, request_id: str | None = None) -> None:
         """Raise an external event; see :meth:`TaskHub.raise_event`."""

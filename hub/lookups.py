@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord
-from ..storage import keys, tables
-from .records import decode_instance
 from .runtime import Runtime
 
 
 def find_stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
     """The record of an instance as of the last commit, ``None`` if there is no such instance."""
-    number = runtime.store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
-    stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
-    record = None if stored is None else decode_instance(stored)
-    return record if isinstance(record, OrchestrationRecord) else None
+    return runtime.residence.stored_record(instance_id)
 
 
 def stored_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord:

@@ -6,9 +6,11 @@ Exceptions of the body come out as they are, and so does what stopped the hub: a
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,6 +21,8 @@ from attrs import frozen
 from ..entities.failures import members_of
 from ..entities.ids import check_hub_name
 from ..orchestration.registry import Registry
+from ..orchestration.times import due_time
+from ..storage.errors import StorageError
 from ..storage.lmdb_store import LmdbStore
 from ..storage.values import Values
 from . import limits
@@ -26,6 +30,7 @@ from .clock import HubClock, wall_clock
 from .committer import last_time
 from .errors import HubClosed
 from .http_activity import HttpActivity
+from .retention_setting import adopt_retention
 from .runtime import Runtime, new_instance_id
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
     import httpx
 
     from ..storage.store import Store
+
+
+_log = logging.getLogger(__name__)
 
 
 @frozen
@@ -44,6 +52,7 @@ class HubOptions:
     threads_max: int = limits.THREADS_MAX
     request_ttl: float = limits.REQUEST_TTL_SECONDS
     request_limit: int = limits.REQUESTS_MAX
+    retention: timedelta | float | None = None
     on_storage_error: Literal["retry", "stop"] = "retry"
     clock: Callable[[], int] = wall_clock
     converter: cattrs.Converter | None = None
@@ -54,6 +63,10 @@ class HubOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
+        if isinstance(self.retention, datetime):
+            raise TypeError("retention is a duration, a timedelta or seconds, not a point in time")
+        if self.retention is not None:
+            due_time(self.retention, 0)
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
 
@@ -122,6 +135,7 @@ class OpenableHub:
                 threads_max=options.threads_max,
                 request_ttl=options.request_ttl,
                 request_limit=options.request_limit,
+                retention=None if options.retention is None else due_time(options.retention, 0),
                 stop_on_storage_error=options.on_storage_error == "stop",
             )
         except BaseException:
@@ -130,6 +144,7 @@ class OpenableHub:
             raise
         self._runtime.scheduler.paused = options.paused
         nursery.start_soon(self._runtime.run, name=f"perdure hub {self._name}")
+        nursery.start_soon(_adopt_settings, self._runtime)
         return self
 
     async def __aexit__(
@@ -172,6 +187,13 @@ class OpenableHub:
         runtime = self._open_runtime()
         runtime.scheduler.paused = paused
         runtime.scheduler.wake()
+
+
+async def _adopt_settings(runtime: Runtime) -> None:
+    try:
+        await adopt_retention(runtime)
+    except (HubClosed, StorageError) as error:
+        _log.warning("not all finished instances know the retention period yet; the next opening tries again: %s", error)
 
 
 def _follows_from_a_stop(exc: BaseException) -> bool:

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
-
-import trio
 
 from ..entities.ids import check_instance_id, check_no_surrogates
 from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import (
     CannotRewind,
     InstanceNotFound,
-    OrchestrationCanceled,
-    OrchestrationFailed,
-    OrchestrationTerminated,
 )
 from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, Rewind, StartExecution, Suspend, Terminate
 from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
-from .ack import Ack
+from ..orchestration.times import due_time
 from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit
-from .lookups import durable_record, stored_record
-from .opening import checked_seconds
-from .query_verbs import QueryVerbs
+from .lookups import stored_record
 from .requests import check_request_id
 from .runtime import new_instance_id
-from .status import InstanceStatus, output_of, status_of
+from .status_verbs import StatusVerbs
 
 if TYPE_CHECKING:
-    from ..orchestration.history import HistoryEntry
+    pass
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -40,8 +34,8 @@ REASON_LENGTH_MAX = 10_000
 TAG_LENGTH_MAX = 500
 
 
-class OrchestrationVerbs(QueryVerbs):
-    """Start orchestrations, raise events to them, wait for them, look at them."""
+class OrchestrationVerbs(StatusVerbs):
+    """Start orchestrations, raise events to them, and direct their lives."""
 
     async def start(
         self,
@@ -49,6 +43,7 @@ class OrchestrationVerbs(QueryVerbs):
         *arguments: *Ts,
         instance_id: str | None = None,
         if_exists: IfExists = "fail",
+        start_at: datetime | timedelta | float | None = None,
         tags: Mapping[str, str] | None = None,
         request_id: str | None = None,
     ) -> Instance[R]:
@@ -62,13 +57,15 @@ class OrchestrationVerbs(QueryVerbs):
           instance_id: its id; a random one if left out.
           if_exists: with an id that exists: ``"fail"``; ``"return"`` the existing instance; ``"replace_finished"``, which
             fails only if it is still running; or ``"replace"``, which terminates it then, and drops its unread events.
+          start_at: not before this time: an aware datetime, or how long from now (a timedelta or seconds). Until then it is
+            Pending, keeps what it is sent, and may be terminated.
           tags: short texts to find it by; see :meth:`query_instances`.
           request_id: makes repeating this call safe (D8).
 
         Raises:
           InstanceExists: an instance of that id exists, and ``if_exists`` does not allow that.
           UnknownOrchestrator: it is not defined to this hub.
-          ValueError: the id or a tag is not allowed (I3), or ``if_exists`` is none of the above.
+          ValueError: the id or a tag is not allowed (I3), ``if_exists`` is none of the above, or ``start_at`` is naive.
           TypeError: the number of arguments is wrong.
           NotStorable: an argument cannot be kept exactly.
           RequestMismatch, LimitReached: see D8.
@@ -80,7 +77,8 @@ class OrchestrationVerbs(QueryVerbs):
         name, version, encoded = self._registry.orchestration(orchestrator, arguments)
         chosen = new_instance_id() if instance_id is None else check_instance_id(instance_id)
         kept = None if request_id is None else check_request_id(request_id)
-        start = StartExecution("", name, version, encoded, None, _checked_tags(tags))
+        due = None if start_at is None else due_time(start_at, runtime.clock.now())
+        start = StartExecution("", name, version, encoded, None, _checked_tags(tags), due)
         intent = StartIntent(chosen, start, if_exists, kept, instance_id is None)
         earlier = await submit(runtime, [intent])
         return Instance(self, earlier[0] or chosen)
@@ -238,69 +236,6 @@ class OrchestrationVerbs(QueryVerbs):
         if refusal is not None:
             raise CannotRewind(instance_id, refusal)
         await runtime.durable()
-
-    # --- looking
-
-    async def get_status(self, instance_id: str) -> InstanceStatus:
-        """An instance as of the last commit.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          DamagedRecord: its record is damaged on disk (D9).
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        return status_of(stored_record(runtime, check_instance_id(instance_id)), self._registry)
-
-    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
-        """The stored journal of an instance's current execution, in order.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        stored_record(runtime, check_instance_id(instance_id))
-        cell = runtime.residence.orchestration(instance_id)
-        return [] if cell is None else runtime.residence.stored_history(cell.prefix)
-
-    async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - for callers without scopes
-        """Wait until an instance has finished, durably, and return its result; see :meth:`Instance.result`.
-
-        Raises:
-          OrchestrationFailed, OrchestrationTerminated, OrchestrationCanceled: how it ended without one.
-          InstanceNotFound: there is no such instance.
-          TimeoutError: the time is over.
-          HubClosed: the hub is not open, or was closed meanwhile.
-        """
-        runtime = self._open_runtime()
-        seconds = checked_seconds(timeout, "timeout")
-        await trio.lowlevel.checkpoint()
-        record = durable_record(runtime, check_instance_id(instance_id))
-        if record is None:
-            ack = Ack()
-            waiters = runtime.result_waiters.setdefault(instance_id, [])
-            waiters.append(ack)
-            try:
-                with trio.move_on_after(float("inf") if seconds is None else seconds):
-                    record = await ack.wait()
-            finally:
-                if ack in waiters:
-                    waiters.remove(ack)
-            if record is None:
-                raise TimeoutError(f"orchestration {instance_id!r} has not finished within {timeout} s; it goes on")
-        match record.status:
-            case RuntimeStatus.COMPLETED:
-                return output_of(record, self._registry)
-            case RuntimeStatus.TERMINATED:
-                raise OrchestrationTerminated(instance_id, output_of(record, self._registry))
-            case RuntimeStatus.CANCELED:
-                raise OrchestrationCanceled(instance_id)
-            case _:
-                assert record.failure is not None
-                raise OrchestrationFailed(instance_id, record.failure)
 
 
 def checked_reason(reason: object) -> str | None:

@@ -187,6 +187,13 @@ class Residence:
             start = page[-1] + b"\0"
         return found
 
+    def stored_record(self, instance_id: str) -> OrchestrationRecord | None:
+        """The record of an orchestration as of the last commit."""
+        number = self._store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
+        stored = None if number is None else self._store.get(tables.INSTANCES, number)
+        record = None if stored is None else decode_instance(stored)
+        return record if isinstance(record, OrchestrationRecord) else None
+
     def _number(self, key: bytes) -> tuple[bytes | None, bool]:
         """The number that the directory has for a key, and whether its row is damaged."""
         try:

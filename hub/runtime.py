@@ -30,6 +30,7 @@ from .requests import Requests
 from .residence import Residence
 from .scheduler import Scheduler
 from .timers import Timers
+from .watching import Watchers
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Runtime:
       clock: its clock.
       residence, engine, committer, requests, timers, scheduler, activities, operations: its parts.
       result_waiters: clients that wait for an instance to finish, by instance id.
+      watchers: clients that wait for something else of an instance.
       crash: what stopped the hub, if anything did.
     """
 
@@ -63,6 +65,7 @@ class Runtime:
         threads_max: int,
         request_ttl: float,
         request_limit: int,
+        retention: int | None,
         stop_on_storage_error: bool,
     ) -> None:
         self.store = store
@@ -73,7 +76,7 @@ class Runtime:
         self.residence.under_way = self.committer.writes_under_way
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)
-        self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id)
+        self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id, retention)
         self.activities = ActivityRunner(registry, nursery, threads_max, self._activity_ended)
         self.operations = OperationRunner(nursery, clock, self._operation_ended)
         self.scheduler = Scheduler(
@@ -83,6 +86,7 @@ class Runtime:
             stop_on_storage_error=stop_on_storage_error,
             busy_elsewhere=lambda: bool(self.activities.running or self.operations.running),
         )
+        self.watchers = Watchers(self.residence, self.residence.stored_record)
         self.result_waiters: dict[str, list[Ack]] = {}
         self.crash: BaseException | None = None
         self._nursery = nursery
@@ -146,6 +150,7 @@ class Runtime:
         for record in batch.finished:
             for ack in self.result_waiters.pop(record.instance_id, ()):
                 ack.succeed(record)
+        self.watchers.committed(batch)
         self.requests.committed(batch)
         self.timers.committed(batch)
         if not self._open:
@@ -189,6 +194,7 @@ class Runtime:
             for ack in acks:
                 ack.fail(error())
         self.requests.fail_all(error)
+        self.watchers.fail_all(error)
         self.scheduler.fail_all(error())
 
     # --- the end

@@ -31,6 +31,7 @@ class InstanceStatus:
       completed_at: aware UTC, ``None`` before it finished.
       parent_id: the parent's instance id.
       tags: what it was tagged with when it was started.
+      start_at: when it is to start, aware UTC; ``None`` unless it waits for that.
       execution: the id of the execution.
       unread_events: events that were left when it finished.
       unawaited_failures: failures of work that nobody awaited (O10).
@@ -49,6 +50,7 @@ class InstanceStatus:
     completed_at: datetime | None
     parent_id: str | None
     tags: dict[str, str]
+    start_at: datetime | None
     execution: str
     unread_events: int
     unawaited_failures: tuple[FailureDetails, ...]
@@ -70,6 +72,7 @@ def status_of(record: OrchestrationRecord, registry: Registry) -> InstanceStatus
         completed_at=None if record.completed_at is None else as_datetime(record.completed_at),
         parent_id=None if record.parent is None else record.parent.instance_id,
         tags=record.tags,
+        start_at=None if record.start_at is None else as_datetime(record.start_at),
         execution=record.execution,
         unread_events=record.unread_events,
         unawaited_failures=record.unawaited_failures,

@@ -8,6 +8,7 @@ done nothing, and one that returned has happened (D3).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -43,6 +44,7 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
       threads_max: plain activities that run at a time, each in a worker thread.
       request_ttl: how long request ids are kept, seconds (D8).
       request_limit: how many request ids are kept at most (D8).
+      retention: finished instances are removed so long after their end, seconds or a timedelta (O16); by default they are kept.
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
@@ -65,13 +67,23 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
         threads_max: int = limits.THREADS_MAX,
         request_ttl: float = limits.REQUEST_TTL_SECONDS,
         request_limit: int = limits.REQUESTS_MAX,
+        retention: timedelta | float | None = None,
         on_storage_error: Literal["retry", "stop"] = "retry",
         clock: Callable[[], int] = wall_clock,
         converter: cattrs.Converter | None = None,
         http_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         options = HubOptions(
-            paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter, http_transport
+            paused,
+            cache_bytes,
+            threads_max,
+            request_ttl,
+            request_limit,
+            retention,
+            on_storage_error,
+            clock,
+            converter,
+            http_transport,
         )
         super().__init__(name, definitions, storage, options)
 

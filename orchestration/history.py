@@ -210,6 +210,8 @@ Work: TypeAlias = ScheduleActivity | CallEntity | CallChild | StartTimer
 Event: TypeAlias = ExecutionStarted | TaskCompleted | TaskFailed | LockTaken | TimerFired | EventReceived | CancelRequested
 HistoryEntry: TypeAlias = TurnStarted | Event | ExecutionEnded | Rewound | Action
 
+START_TIMER: Final = "start"
+"""In place of a step's number: the timer of an instance that is to start later."""
 ACTIONS: Final = (
     ScheduleActivity,
     CallEntity,

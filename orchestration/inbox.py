@@ -11,7 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from ..entities.mailbox import Lane, Mailbox
-from .messages import Cancel, OrchestrationMessage, Resume, Rewind, SectionGranted, Suspend, Terminate
+from .messages import (
+    Cancel,
+    OrchestrationMessage,
+    Resume,
+    Rewind,
+    SectionGranted,
+    StartExecution,
+    Suspend,
+    Terminate,
+)
 from .status import OrchestrationRecord, RuntimeStatus
 
 
@@ -110,5 +119,11 @@ class Inbox(Mailbox[OrchestrationMessage]):
             begun = record is not None and not record.status.before_its_turn
             needs_code = isinstance(self.control[0][1], Cancel | Rewind)
             return None if needs_code and begun and not defined else self.control
-        waits = record is not None and record.status in (RuntimeStatus.SUSPENDED, RuntimeStatus.FAILED)
-        return self.inbox if self.inbox and defined and not waits else None
+        if not self.inbox or not defined:
+            return None
+        if record is not None and record.status is not RuntimeStatus.RUNNING:
+            if record.status in (RuntimeStatus.SUSPENDED, RuntimeStatus.FAILED):
+                return None
+            if record.status.before_its_turn and not isinstance(self.inbox[0][1], StartExecution):
+                return None  # it is to start later
+        return self.inbox

@@ -32,6 +32,7 @@ from ..storage.errors import InvariantViolated
 from .addresses import Addresses
 from .errors import ContinueAsNew, OrchestrationCanceled, OrchestrationTerminated
 from .history import (
+    START_TIMER,
     CancelRequested,
     ExecutionEnded,
     ExecutionStarted,
@@ -42,6 +43,7 @@ from .incoming import concerns, event_of
 from .kernel import Kernel
 from .messages import (
     Cancel,
+    DropTimer,
     EventRaised,
     Finished,
     OrchestrationMessage,
@@ -49,6 +51,7 @@ from .messages import (
     Resume,
     Rewind,
     SectionGranted,
+    SetTimer,
     StartExecution,
     Suspend,
     Terminate,
@@ -97,7 +100,20 @@ class OrchestrationMachine(Rewindable):
             start.parent, self.now, self.now, request_id=request_id, tags=start.tags,
         )  # fmt: skip
         self.changed = True
-        self.accept(start)
+        if start.start_at is None or start.start_at <= self.now:
+            self.accept(start)
+        else:
+            self.record.start_at = start.start_at
+            self.effects.append(SetTimer(start.execution, START_TIMER, start.start_at))
+
+    def begin(self, execution: str) -> None:
+        """The time has come for an execution that was to start later; what it was sent meanwhile comes behind its start."""
+        record = self._running
+        if record.execution == execution and record.start_at is not None:
+            record.start_at, self.changed = None, True
+            self.mailbox.put_before(
+                [StartExecution(execution, record.name, record.version, record.arguments, record.parent, record.tags)]
+            )
 
     def _drop_messages(self) -> None:
         """Drop what the old execution was sent and has not seen; locks that it was granted meanwhile are handed back (L5)."""
@@ -334,6 +350,9 @@ class OrchestrationMachine(Rewindable):
         self.journal.append(ExecutionEnded(status, output, failure))
         self.effects.extend(self._leaving(record.execution, recursive))
         self._forget_open()
+        if record.start_at is not None:
+            self.effects.append(DropTimer(record.execution, START_TIMER, record.start_at))
+            record.start_at = None
         if status is RuntimeStatus.FAILED:
             self.mailbox.urge_grants()
         if kernel is not None:

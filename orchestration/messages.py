@@ -24,6 +24,7 @@ class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
       arguments: its encoded arguments.
       parent: the task of the parent that waits for the result, if any.
       tags: the instance's tags.
+      start_at: not before this time, microseconds since 1970.
     """
 
     execution: str
@@ -32,6 +33,7 @@ class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     arguments: bytes
     parent: CallingTask | None = None
     tags: dict[str, str] = {}
+    start_at: int | None = None
 
 
 class TaskResult(msgspec.Struct, frozen=True, array_like=True, tag="result"):

@@ -66,7 +66,9 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
       custom_status: the encoded custom status.
       suspended_from: the status that a resume goes back to.
       tags: what it was tagged with when it was started.
-      reason: the reason of the last suspension or cancellation.
+      reason: the reason of the last suspension, cancellation or rewind.
+      start_at: when it is to start; ``None`` as soon as it may.
+      purge_at: when it is to be removed by itself.
     """
 
     instance_id: str
@@ -88,6 +90,8 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
     suspended_from: RuntimeStatus | None = None
     reason: str | None = None
     tags: dict[str, str] = {}
+    start_at: int | None = None
+    purge_at: int | None = None
 
     def suspend(self, reason: str | None, failure: FailureDetails | None, now: int) -> bool:
         """Suspend it, deliberately or for a failure; false if it was suspended just so before."""

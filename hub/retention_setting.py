@@ -1,0 +1,46 @@
+"""Adopting a new retention setting; see ``retention``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from ..orchestration.status import OrchestrationRecord
+from ..storage import keys, tables
+from .queries import find
+from .runtime import Runtime
+
+_LAST_SETTING: Final = b"retention"
+_AT_A_TIME: Final = 200
+
+
+async def adopt_retention(runtime: Runtime) -> None:
+    """Give every instance that has finished the timer that it should have, if the setting differs from the last one.
+
+    Raises:
+      StorageError, HubClosed: it could not; the next opening begins anew.
+    """
+    engine, store = runtime.engine, runtime.store
+    retention = engine.retention
+
+    def wrong(record: object) -> bool:
+        return isinstance(record, OrchestrationRecord) and record.status.final and record.purge_at != retention.purge_at(record)
+
+    setting = b"" if retention.microseconds is None else keys.u64(retention.microseconds)
+    if setting == (store.get(tables.META, _LAST_SETTING) or b""):
+        return
+    token: str | None = None
+    while retention.microseconds is not None:
+        found, token = await find(store, tables.ORCHESTRATION_KIND, wrong, _AT_A_TIME, token)
+        await runtime.admit()
+        for each in found:
+            cell = runtime.residence.orchestration(each.instance_id) if isinstance(each, OrchestrationRecord) else None
+            if cell is not None and wrong(cell.machine.record):
+                engine.retain(cell)
+        await runtime.durable()
+        if token is None:
+            break
+        await trio.lowlevel.checkpoint()
+    engine.batch.writes[tables.META][_LAST_SETTING] = setting
+    await runtime.durable()
