@@ -1,12 +1,26 @@
-"""Looking an orchestration up, as of the last commit."""
+"""Looking an instance up, as of the last commit."""
 
 from __future__ import annotations
 
+from ..entities.ids import EntityId
+from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
 from .records import decode_instance
 from .runtime import Runtime
+
+
+def find_stored_entity(runtime: Runtime, entity_id: EntityId) -> EntityRecord | None:
+    """The record of an entity as of the last commit, ``None`` if nothing of it is stored.
+
+    Raises:
+      DamagedRecord: the record is damaged on disk (D9).
+    """
+    number = runtime.store.get(tables.DIRECTORY, keys.entity_key(entity_id.name, entity_id.key))
+    stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
+    record = None if stored is None else decode_instance(stored)
+    return record if isinstance(record, EntityRecord) else None
 
 
 def find_stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
