@@ -277,7 +277,7 @@ def test_E12_a_newer_version_is_unreadable_whatever_the_class_can_do() -> None:
     state = newer.machine.state
     for cls in (Old, entity(name="order", version=2)(with_upgrade(lambda state, version: pytest.fail("called")))):
         subject = under(cls, newer)
-        with pytest.raises(StateUnreadable, match="saved by version 3 .* this program has version [12]; run the newer program"):
+        with pytest.raises(StateUnreadable, match=r"saved by version 3 .* this program has version [12]; run the newer program"):
             subject.state  # noqa: B018
         subject.send("fill" if cls is Old else "touch")
         assert isinstance(subject.run()[0], Letter)
