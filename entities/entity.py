@@ -74,7 +74,8 @@ class Entity:
 
         Args:
           state: the stored state, by attribute: a dictionary of plain data, in which an object of a class is a dictionary
-            too, an enum member its name, and a tuple or set with declared elements a list. It may be changed.
+            too, an enum member its name, and a tuple or set with declared elements a list; a member of a union of classes is
+            ``[mark, dictionary]``, with the class's name as ``mark.name``. It may be changed.
           version: the version that saved it, lower than today's.
 
         Returns:

@@ -177,7 +177,7 @@ def define_function(entity: FunctionEntity, values: Values) -> EntityDefinition:
       DefinitionError: the type of its result is unknown, or cannot be stored.
     """
     function = entity.function
-    arguments = values.arguments([object], ["input"], 0)
+    arguments = _input_codec(values)
     _, result = signature_codecs(function, [], values, f"entity function {entity.name!r}")
     is_async = inspect.iscoroutinefunction(function)
     known: dict[str, OperationDefinition] = {}
@@ -219,6 +219,19 @@ def define_function(entity: FunctionEntity, values: Values) -> EntityDefinition:
         save=lambda live: live.data,
         shown=shown,
     )
+
+
+def _input_codec(values: Values) -> Codec[tuple[Any, ...]]:
+    codec = values.arguments([object], ["input"], 0)
+
+    def encode(arguments: tuple[Any, ...]) -> bytes:
+        try:
+            return codec.encode(arguments)
+        except NotStorable as error:
+            hint = "A function entity takes one input at most, as plain data: of an object, a dict by attribute"
+            raise NotStorable(error.place, f"{error.reason}. {hint}") from error
+
+    return Codec(encode, codec.decode, codec.type)
 
 
 def _checked_operation_name(name: object) -> str:

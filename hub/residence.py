@@ -68,7 +68,7 @@ class Residence:
                 cell.restore(record)
             self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_entity_message(data), sequence))
         if machine.definition is None:
-            _log.warning("work for %s waits: no entity class named %r is defined to this hub", entity_id, entity_id.name)
+            _log.warning("work for %s waits: no entity named %r is defined to this hub", entity_id, entity_id.name)
         self.entities[entity_id] = cell
         self._admit(cell)
         return cell

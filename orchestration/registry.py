@@ -154,14 +154,14 @@ class Registry:
     # --- looking up
 
     def entity(self, name: str) -> EntityDefinition:
-        """The entity class of that (folded) name.
+        """The entity of that (folded) name.
 
         Raises:
           UnknownEntity: none is defined.
         """
         found = self.entities.get(name)
         if found is None:
-            raise UnknownEntity(f"no entity class named {name!r} is defined to this hub; defined are: {_names(self.entities)}")
+            raise UnknownEntity(f"no entity named {name!r} is defined to this hub; defined are: {_names(self.entities)}")
         return found
 
     def operation_definition(self, target: EntityId, operation: object) -> OperationDefinition:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from attrs import define, field
 from hypothesis import given, settings
@@ -32,6 +33,13 @@ class Dog:
     """Another one."""
 
     name: str = "Rex"
+
+
+@define
+class Hound:
+    """What the other one is called later."""
+
+    name: str = ""
 
 
 @define
@@ -176,6 +184,22 @@ def test_E12_what_an_upgrade_refers_to_is_copied() -> None:
     assert under(cls, saved()).call("keep_tag", "x") == ["x"]
     assert under(cls, saved()).call("keep_tag", "y") == ["y"]
     assert shared == []
+
+
+def test_E12_an_upgrade_can_rename_a_class_of_a_union() -> None:
+    """The mark in front of a member of a union says which class it is of; changed, it says another."""
+
+    @entity(name="order", version=3)
+    @define
+    class Renamed(Entity):
+        pets: list[Cat | Hound] = field(factory=list[Cat | Hound])
+
+        @classmethod
+        def upgrade(cls, state: dict[str, Any], version: int) -> dict[str, Any]:
+            new = {"Dog": "Hound"}
+            return {"pets": [[attrs.evolve(mark, name=new.get(mark.name, mark.name)), pet] for mark, pet in state["pets"]]}
+
+    assert under(Renamed, saved()).state.pets == [Cat(3), Hound("Rex")]
 
 
 def test_E12_what_an_upgrade_leaves_out_has_its_default() -> None:
