@@ -102,7 +102,8 @@ class EntityVerbs(OpenableHub):
 
         Raises:
           EntityOperationFailed: the operation failed; it left no trace (E4).
-          RuntimeError: this is called from inside an operation, which could deadlock (E8).
+          RuntimeError: this is called from inside an operation, which could deadlock (E8); one that only reads may be called.
+          DamagedRecord: the operation only reads, and the record is damaged on disk (D9).
           UnknownEntity, UnknownOperation, TypeError, NotStorable, RequestMismatch, LimitReached, StorageError, HubClosed:
             as for :meth:`signal_entity`.
         """

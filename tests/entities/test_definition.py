@@ -341,6 +341,17 @@ def test_I1_options_are_checked(options: dict[str, Any], error: type[Exception],
         entity(**options)
 
 
+def test_I1_a_decorator_without_options_changes_nothing() -> None:
+    """``@entity`` alone gives a class back, with its own name and version 0."""
+
+    @entity
+    @define
+    class Plain(Entity):
+        """No options."""
+
+    assert (Plain.entity_name(), defined(Plain).version) == ("plain", 0)
+
+
 @pytest.mark.parametrize("wrong", [int, len, "Account", Account()])
 def test_options_are_for_entity_classes_and_functions(wrong: Any) -> None:
     """Decorating something else is refused."""
