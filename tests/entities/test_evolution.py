@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import given
 from perdure.entities import DefinitionError, Entity, EntityContext, StateUnreadable, entity
 from perdure.entities.messages import Failure, Letter
 
@@ -208,7 +208,6 @@ def test_E12_what_an_upgrade_leaves_out_has_its_default() -> None:
 
 
 @given(value=plain_values())
-@settings(max_examples=60)
 def test_E12_any_plain_data_goes_through_an_upgrade(value: Any) -> None:
     """Whatever plain value a state holds, an upgrade gets it, and what it returns is what today's version reads."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from perdure.entities import DefinitionError, EntityContext, EntityId, UnknownOperation, entity
 from perdure.entities.messages import Operation, RaiseEvent, Send, StartInstance
@@ -150,7 +150,6 @@ def test_E3_an_empty_value_is_a_state(value: Any) -> None:
 
 
 @given(value=plain_values())
-@settings(max_examples=60)
 def test_E6_any_plain_value_is_a_state_and_an_input(value: Any) -> None:
     """Any plain value comes back as it went in, as input, as state and as result, also after a restart."""
     it = subject(hand)
@@ -161,7 +160,6 @@ def test_E6_any_plain_value_is_a_state_and_an_input(value: Any) -> None:
 
 
 @given(pair=typed_values())
-@settings(max_examples=60)
 def test_E6_any_typed_value_is_a_state(pair: tuple[Any, Any]) -> None:
     """A value of any type that can be stored is a state when the function names the type, also after a restart."""
     tp, value = pair
@@ -434,7 +432,6 @@ def test_a_decorated_function_says_what_it_is() -> None:
 
 
 @given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200), max_size=5))
-@settings(max_examples=40)
 def test_E7_any_text_names_an_operation(names: list[str]) -> None:
     """A function sees exactly the name that was sent, whatever its characters."""
 

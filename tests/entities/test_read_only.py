@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from perdure.entities import DefinitionError, Entity, EntityContext, ReadOnlyViolation, entity, read_only
 from perdure.orchestration import OrchestrationContext, orchestrator
@@ -326,7 +326,6 @@ def _delete(it: Subject, model: list[str]) -> None:
 
 
 @given(steps=st.lists(st.sampled_from([_put, _count, _take, _note, _delete]), max_size=12))
-@settings(max_examples=50)
 def test_E13_read_only_operations_change_nothing_whatever_they_do(steps: list[Callable[[Subject, list[str]], None]]) -> None:
     """In any order with others, well or not, read-only operations leave the bytes that are stored as they are."""
     it, model = shelf(), list[str]()

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from perdure.entities import Entity, EntityContext, EntityId, entity, read_only
 from perdure.hub import TaskHub
@@ -119,7 +119,6 @@ def in_two_lives(definitions: list[object], first: Program, second: Program) -> 
     trio.run(life, second)
 
 
-@settings(max_examples=50)
 @given(pair=typed_values(), key=keys)
 def test_E6_any_value_of_a_declared_type(pair: tuple[Any, Any], key: str) -> None:
     """A value of any type comes back identical: as argument, result, state and query, in this process and in the next."""
@@ -145,7 +144,6 @@ def test_E6_any_value_of_a_declared_type(pair: tuple[Any, Any], key: str) -> Non
     in_two_lives([box, activities, carry], first, check)
 
 
-@settings(max_examples=50)
 @given(value=plain_values(), key=keys)
 def test_E6_any_value_without_a_declared_type(value: Any, key: str) -> None:
     """A plain value comes back identical: as event, custom status and as input and state of a function, in this process and the next."""
@@ -172,7 +170,6 @@ def test_E6_any_value_without_a_declared_type(value: Any, key: str) -> None:
     in_two_lives([slot, note, listen], first, check)
 
 
-@settings(max_examples=50)
 @given(several=st.lists(keys, min_size=1, max_size=8, unique=True))
 def test_I1_any_keys_are_entities_of_their_own(several: list[str]) -> None:
     """Each key has its own state, whatever its characters; in queries they come in the order of their bytes (I2)."""

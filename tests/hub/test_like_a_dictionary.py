@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import trio
 from attrs import define, frozen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from perdure.entities import Entity, EntityContext, EntityId, EntityOperationFailed, entity, read_only
 from perdure.hub import TaskHub
@@ -234,7 +234,6 @@ async def live(client: Client, life: Life, store: ScriptedStore) -> None:
             assert await found(hub) == client.model
 
 
-@settings(max_examples=60)
 @given(lives)
 def test_E4_any_operations_are_like_a_dictionary(history: list[Life]) -> None:
     """In each process everything that was acknowledged is there once, failed operations left nothing, and so it is at the end."""
