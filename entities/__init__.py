@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from .context import EntityContext
 from .entity import Entity, entity
-from .errors import DefinitionError, EntityOperationFailed, StateUnreadable, UnknownEntity, UnknownOperation
+from .errors import (
+    DefinitionError,
+    EntityOperationFailed,
+    ReadOnlyViolation,
+    StateUnreadable,
+    UnknownEntity,
+    UnknownOperation,
+)
+from .function import FunctionEntity
 from .ids import EntityId, EntityRef
+from .read_only import read_only
 
 __all__ = [
     "DefinitionError",
@@ -17,8 +26,11 @@ __all__ = [
     "EntityId",
     "EntityOperationFailed",
     "EntityRef",
+    "FunctionEntity",
+    "ReadOnlyViolation",
     "StateUnreadable",
     "UnknownEntity",
     "UnknownOperation",
     "entity",
+    "read_only",
 ]

@@ -15,6 +15,7 @@ from .ids import Addressable, EntityId, EntityRef, check_instance_id
 from .messages import EntityEffect, Operation, RaiseEvent, Send, StartInstance
 
 E = TypeVar("E", bound=Addressable)
+V = TypeVar("V")
 Ts = TypeVarTuple("Ts")
 
 
@@ -38,8 +39,24 @@ class Host(Protocol):
         ...
 
 
+class FunctionStateHolder(Protocol):
+    """What a context reaches in a function entity: the input and the state, as the types that the function names."""
+
+    def get_input(self, tp: Any, default: object) -> Any:
+        """The input."""
+        ...
+
+    def get_state(self, tp: Any, default: object) -> Any:
+        """The state."""
+        ...
+
+    def set_state(self, value: object, tp: Any) -> None:
+        """A new state."""
+        ...
+
+
 class EntityContext:
-    """The context of one running operation, ``self.context`` in its body.
+    """The context of one running operation: ``self.context`` in a method, the argument of a function entity.
 
     Attributes:
       entity_id: the entity.
@@ -47,7 +64,9 @@ class EntityContext:
       now: the time of the turn, aware UTC.
     """
 
-    __slots__ = ("_deleted", "_effects", "_host", "entity_id", "now", "operation")
+    _function: FunctionStateHolder  # set in function entities only
+
+    __slots__ = ("_deleted", "_effects", "_function", "_host", "entity_id", "now", "operation")
 
     def __init__(self, entity_id: EntityId, operation: str, now: datetime, host: Host) -> None:
         self.entity_id = entity_id
@@ -114,6 +133,79 @@ class EntityContext:
         """
         encoded = self._host.event_value(name, value)
         self._emit(RaiseEvent(check_instance_id(instance_id), name.casefold(), encoded))
+
+    # --- function entities
+
+    @overload
+    def get_input(self) -> Any: ...
+    @overload
+    def get_input(self, type: type[V], default: V = ...) -> V: ...
+    @overload
+    def get_input(self, type: Any, default: Any = None) -> Any: ...
+    def get_input(self, type: Any = object, default: Any = None) -> Any:  # noqa: A002 - the natural name
+        """The input of this operation of a function entity: its one argument, as a copy.
+
+        Args:
+          type: what it is converted to; any plain data if left out.
+          default: taken if the operation was sent without an input.
+
+        Raises:
+          ValueUnreadable: the input does not fit the type.
+          TypeError: there is no input, and the default does not fit the type.
+          RuntimeError: this entity is a class, or its operation has ended.
+        """
+        return self._of_function("get_input").get_input(type, default)
+
+    @overload
+    def get_state(self) -> Any: ...
+    @overload
+    def get_state(self, type: type[V], default: V = ...) -> V: ...
+    @overload
+    def get_state(self, type: Any, default: Any = None) -> Any: ...
+    def get_state(self, type: Any = object, default: Any = None) -> Any:  # noqa: A002 - the natural name
+        """The state of a function entity, as a copy: changing it changes nothing until it is set.
+
+        Args:
+          type: what it is converted to; any plain data if left out.
+          default: taken if the entity does not exist; it must fit the type.
+
+        Raises:
+          StateUnreadable: the stored state does not fit the type; it is kept (E12).
+          NotStorable: the entity does not exist, and the default does not fit the type.
+          RuntimeError: this entity is a class, or its operation has ended.
+        """
+        return self._of_function("get_state").get_state(type, default)
+
+    def set_state(self, value: object, type: Any = None) -> None:  # noqa: A002 - the natural name
+        """Set the state of a function entity. It is kept when the operation has ended well (E4).
+
+        Args:
+          value: the state, of which a copy is taken. ``None`` is a state too: only :meth:`delete` deletes (E3).
+          type: its type; by default the type that this operation read the state with, else any plain data.
+
+        Raises:
+          NotStorable: the value is not of the type, or cannot be kept exactly.
+          RuntimeError: this entity is a class, its operation has ended, or it has called :meth:`delete`.
+        """
+        function = self._of_function("set_state")
+        if self._deleted:
+            raise RuntimeError(
+                f"operation {self.operation!r} of {self.entity_id} has deleted the state; what is set after that is lost"
+            )
+        function.set_state(value, type)
+
+    def _of_function(self, verb: str) -> FunctionStateHolder:
+        if self._effects is None:
+            self._refuse()
+        try:
+            return self._function
+        except AttributeError:
+            raise RuntimeError(
+                f"{verb} is for entities that are functions; {self.entity_id} is of a class, whose attributes are its state "
+                "and whose operations have parameters"
+            ) from None
+
+    # --- ending
 
     def delete(self) -> None:
         """Delete this entity's state when the operation has ended well. The next operation starts afresh."""

@@ -1,38 +1,48 @@
-"""An entity class, worked out: its operations, and how its state and their values are encoded.
+"""What a hub knows of its entities: operations, and how states and values are encoded.
 
-Done once, when a class is defined to a hub, so that a mistake in a class is found before any message is sent to it,
+There is one interface, :class:`EntityDefinition`, for entities that are classes and for those that are functions, and
+nothing behind it asks which of the two it has. An operation is run by calling a function with a *live* object and the
+arguments. The live object of a class is an object of the class; that of a function holds the state (:mod:`.function`).
+
+Definitions are worked out once, when they are given to a hub, so that a mistake is found before any message is sent,
 and so that a turn has nothing left to look up.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import attrs
 from attrs import frozen
 
 from ..storage.values import Codec, Values
-from .entity import Entity
-from .errors import DefinitionError, UnknownOperation
+from .context import EntityContext
+from .errors import DefinitionError, StateUnreadable, UnknownOperation
+from .evolution import Upgrade, upgraded
+from .ids import EntityId
 
-_MEMBERS: Final = frozenset(name for name in dir(Entity) if not name.startswith("__"))
-IMPLICIT_DELETE: Final = "delete"
+OPERATION_NAME_LENGTH_MAX: Final = 200
+
+
+class Live(Protocol):
+    """An object that operations run on."""
+
+    _perdure_context: EntityContext | None
 
 
 @frozen
 class OperationDefinition:
-    """One operation of an entity class.
+    """One operation.
 
     Attributes:
       name: its name.
-      function: the plain function of the class; ``None`` for the implicit ``delete``.
-      is_async: it is a coroutine function.
+      function: called with the live object and the arguments; ``None`` for the implicit ``delete``.
+      is_async: it gives a coroutine.
       arguments: the codec of its positional arguments.
       result: the codec of its result.
+      read_only: it may neither change the state nor send anything (E13).
     """
 
     name: str
@@ -40,25 +50,40 @@ class OperationDefinition:
     is_async: bool
     arguments: Codec[tuple[Any, ...]]
     result: Codec[Any]
+    read_only: bool = False
 
 
 @frozen
 class EntityDefinition:
-    """An entity class, ready to run.
+    """One kind of entity, ready to run.
 
     Attributes:
       name: the folded name of its entities.
-      cls: the class.
+      label: how messages call it: the name of the class or function.
       version: the version that its states are saved with.
-      state: the codec of its state.
-      operations: by name.
+      upgrade: makes a state of an older version one of this (E12); ``None`` if defaults are all that is needed.
+      plain: the codec of plain data.
+      operations: the names of its operations, as far as they are declared.
+      find: the operation of a name; ``None`` if there is none.
+      name_of: the name of an operation that is given as a method; raises UnknownOperation or TypeError if it is none.
+      fresh: makes the live object of an entity that does not exist.
+      decode: makes the live object of a stored state of this version; raises ValueUnreadable.
+      save: the state that a live object has now, encoded; ``None`` if the entity does not exist (yet). Raises NotStorable.
+      shown: what a reader sees of a live object that nobody else has.
     """
 
     name: str
-    cls: type[Entity]
+    label: str
     version: int
-    state: Codec[Any]
-    operations: dict[str, OperationDefinition]
+    upgrade: Upgrade | None
+    plain: Codec[Any]
+    operations: tuple[str, ...]
+    find: Callable[[str], OperationDefinition | None]
+    name_of: Callable[[object], str]
+    fresh: Callable[[], Live]
+    decode: Callable[[bytes], Live]
+    save: Callable[[Any], bytes | None]
+    shown: Callable[[Any], Any]
 
     def operation(self, name: str) -> OperationDefinition:
         """The operation of that name.
@@ -66,75 +91,42 @@ class EntityDefinition:
         Raises:
           UnknownOperation: there is none (E7).
         """
-        found = self.operations.get(name)
+        found = self.find(name)
         if found is None:
-            raise UnknownOperation(
-                f"entity {self.name!r} ({self.cls.__name__}) has no operation {name!r}; it has: "
-                f"{', '.join(sorted(self.operations))}. Operations are the public methods that the class defines"
-            )
+            raise UnknownOperation(f"entity {self.name!r} ({self.label}) has no operation {name!r}; {self._what_there_is()}")
         return found
 
+    def _what_there_is(self) -> str:
+        if not self.operations:
+            return f"the name of an operation is a text of 1 to {OPERATION_NAME_LENGTH_MAX} characters, without lone surrogates"
+        return f"it has: {', '.join(sorted(self.operations))}. Operations are the public methods that the class defines"
 
-def define_entity(cls: type[Entity], values: Values) -> EntityDefinition:
-    """Work out an entity class.
+    def load(self, entity_id: EntityId, state: bytes, version: int) -> Live:
+        """A live object of a stored state.
 
-    Raises:
-      DefinitionError: it is neither an attrs class nor a dataclass, an attribute has no default or is named like a
-        member of Entity, a method cannot be an operation, or a type cannot be stored.
-    """
-    _check_fields(cls)
-    operations = {IMPLICIT_DELETE: _implicit_delete(values)}
-    for base in reversed(cls.__mro__):
-        if base is Entity or not issubclass(base, Entity):
-            continue
-        for name, member in vars(base).items():
-            if name.startswith("_") or not inspect.isfunction(member):
-                operations.pop(name, None)
-                continue
-            operations[name] = _operation(cls, name, member, values)
-    try:
-        return EntityDefinition(
-            cls.entity_name(), cls, cls.__dict__.get("_perdure_version", 0), values.codec(cls, place="state"), operations
-        )
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(f"the state of entity class {cls.__name__} cannot be stored: {error}") from error
+        Args:
+          entity_id: whose state it is.
+          state: the stored bytes.
+          version: the version that saved them.
 
+        Raises:
+          StateUnreadable: it is of a newer version, or cannot be made one of this version (E12).
+        """
+        current = state
+        try:
+            current = upgraded(state, version, self.version, self.upgrade, self.plain, entity_id)
+            return self.decode(current)
+        except (TypeError, ValueError) as error:
+            by = "" if current is state else f"after the upgrade from version {version} to {self.version} it does not fit: "
+            raise StateUnreadable(entity_id, f"{by}{error}") from error
 
-def _check_fields(cls: type[Entity]) -> None:
-    if "__attrs_attrs__" in cls.__dict__:
-        fields = {field.name: field.default is not attrs.NOTHING for field in attrs.fields(cls)}
-    elif "__dataclass_fields__" in cls.__dict__:
-        missing = dataclasses.MISSING
-        fields = {
-            field.name: field.default is not missing or field.default_factory is not missing
-            for field in dataclasses.fields(typing.cast("Any", cls))
-        }
-    else:
-        raise DefinitionError(
-            f"entity class {cls.__name__} is neither an attrs class nor a dataclass: put @define or @dataclass on it, "
-            "on each subclass too"
-        )
-    for name, has_default in fields.items():
-        if name in _MEMBERS:
-            raise DefinitionError(
-                f"attribute {name!r} of entity class {cls.__name__} is named like a member of Entity: rename it"
-            )
-        if not has_default:
-            raise DefinitionError(
-                f"attribute {name!r} of entity class {cls.__name__} has no default: an entity's first operation starts "
-                "from the defaults (E3)"
-            )
+    def read(self, entity_id: EntityId, state: bytes, version: int) -> Any:
+        """What a reader sees of a stored state: a copy (E9).
 
-
-def _operation(cls: type[Entity], name: str, function: Callable[..., Any], values: Values) -> OperationDefinition:
-    where = f"operation {name!r} of entity class {cls.__name__}"
-    if name in _MEMBERS:
-        raise DefinitionError(f"{where} is named like a member of Entity: rename it")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(f"{where} is a generator; an operation is a plain or an async function")
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    arguments, result = signature_codecs(function, parameters, values, where)
-    return OperationDefinition(name, function, inspect.iscoroutinefunction(function), arguments, result)
+        Raises:
+          StateUnreadable: as for :meth:`load`.
+        """
+        return self.shown(self.load(entity_id, state, version))
 
 
 def signature_codecs(
@@ -167,7 +159,3 @@ def signature_codecs(
         return arguments, values.codec(hints.get("return", object), place=f"the result of {where}")
     except (TypeError, ValueError, NameError) as error:
         raise DefinitionError(f"{where} has types that cannot be used: {error}") from error
-
-
-def _implicit_delete(values: Values) -> OperationDefinition:
-    return OperationDefinition(IMPLICIT_DELETE, None, False, values.arguments([], [], 0), values.codec(type(None)))

@@ -4,6 +4,7 @@
 - The definition itself is unusable and has to be mended: :class:`DefinitionError`.
 - The entity's own code failed: :class:`EntityOperationFailed` (at the caller).
 - The stored state does not fit the class: :class:`StateUnreadable`.
+- An operation that is marked read-only changed something: :class:`ReadOnlyViolation`.
 """
 
 from __future__ import annotations
@@ -62,3 +63,25 @@ class StateUnreadable(PerdureError):
 
     def __str__(self) -> str:
         return f"the stored state of {self.entity_id} cannot be read: {self.reason}. It is kept as it is"
+
+
+class ReadOnlyViolation(PerdureError):
+    """An operation that is marked as one that only reads did something else; it left no trace (E13).
+
+    Attributes:
+      entity_id: the entity.
+      operation: the operation's name.
+      what: what it did.
+    """
+
+    def __init__(self, entity_id: EntityId, operation: str, what: str) -> None:
+        super().__init__(entity_id, operation, what)
+        self.entity_id = entity_id
+        self.operation = operation
+        self.what = what
+
+    def __str__(self) -> str:
+        return (
+            f"operation {self.operation!r} of {self.entity_id} is marked read-only, but {self.what}. "
+            "Do not mark it read-only, or have it change nothing and send nothing"
+        )

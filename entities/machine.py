@@ -1,4 +1,4 @@
-"""One entity as a state machine: messages in, effects out (E1 to E8, L1 to L6).
+"""One entity as a state machine: messages in, effects out (E1 to E8, E13, L1 to L6).
 
 The machine owns an entity's state, its lock and its mailbox. The hub gives it messages with :meth:`accept` and lets
 it run with :meth:`advance`; what it decided is in ``effects``. It does no I/O, so every rule can be tested by calling
@@ -30,14 +30,13 @@ from typing import Any, cast
 from attrs import define, field, frozen
 
 from .context import EntityContext, Host
-from .definition import EntityDefinition, OperationDefinition
-from .entity import Entity
-from .errors import StateUnreadable
+from .definition import EntityDefinition, Live, OperationDefinition
 from .failures import FailureDetails
 from .ids import EntityId
 from .lock import Lock
 from .mailbox import Lane, Mailbox
 from .messages import Answer, EntityEffect, EntityMessage, Failure, Letter, LockRelease, LockRequest, Operation, Success
+from .read_only import ReadOnlyContext
 
 
 @frozen
@@ -48,7 +47,6 @@ class RunningOperation:
       number: the mailbox number of its message.
       message: its message.
       definition: the operation.
-      live: the object that it runs on.
       context: its context.
       coroutine: to be driven by the hub.
     """
@@ -56,7 +54,6 @@ class RunningOperation:
     number: int
     message: Operation
     definition: OperationDefinition
-    live: Entity
     context: EntityContext
     coroutine: Coroutine[Any, Any, Any]
 
@@ -92,7 +89,7 @@ class EntityMachine:
     held: Lane[EntityMessage] = field(factory=deque, init=False)
     control: Lane[EntityMessage] = field(factory=deque, init=False)
     mailbox: Mailbox[EntityMessage] = field(init=False)
-    _live: Entity | None = field(default=None, init=False)
+    _live: Live | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.mailbox = Mailbox(self.queue, self.held, self.control)
@@ -145,7 +142,7 @@ class EntityMachine:
     def _is_async(self, message: EntityMessage) -> bool:
         if type(message) is not Operation:
             return False
-        operation = self._known.operations.get(message.name)
+        operation = self._known.find(message.name)
         return operation is not None and operation.is_async
 
     @property
@@ -162,7 +159,7 @@ class EntityMachine:
         Stops early when there is nothing to do, or in front of an async operation.
         """
         left = budget
-        operations = self._known.operations
+        find = self._known.find
         while left:
             if self.control:
                 number, release = self.control.popleft()
@@ -177,7 +174,7 @@ class EntityMachine:
                 break
             number, message = lane[0]
             if type(message) is Operation:
-                operation = operations.get(message.name)
+                operation = find(message.name)
                 if operation is not None and operation.is_async:
                     break
                 lane.popleft()
@@ -216,8 +213,8 @@ class EntityMachine:
     # --- operations
 
     def _perform(self, operation: OperationDefinition | None, message: Operation, now: datetime) -> None:
-        context = EntityContext(self.entity_id, message.name, now, self.host)
-        live: Entity | None = None
+        context = self._context(operation, message, now)
+        live: Live | None = None
         result: object = None
         try:
             if operation is None:
@@ -229,6 +226,8 @@ class EntityMachine:
                 live = self._live
                 if live is None:
                     live = self._materialize()
+                if operation.read_only:
+                    cast("ReadOnlyContext", context).begins_with(self._known.save(live))
                 live._perdure_context = context  # pyright: ignore[reportPrivateUsage]
                 result = operation.function(live, *arguments)
             self._succeed(operation, message, context, live, result)
@@ -240,15 +239,19 @@ class EntityMachine:
         self.operations_run += 1
 
     def _succeed(
-        self, operation: OperationDefinition, message: Operation, context: EntityContext, live: Entity | None, result: object
+        self, operation: OperationDefinition, message: Operation, context: EntityContext, live: Live | None, result: object
     ) -> None:
         """Take over what an operation did; raises, without a trace, if its result or state cannot be kept."""
         value = operation.result.encode(result)
         effects, deleted = context.close()
-        if deleted:
+        if operation.read_only:
+            cast("ReadOnlyContext", context).check(self._known.save(live), self._known.plain)
+            if self.state is not None:
+                self._live = live
+        elif deleted:
             self.state = self._live = None
         elif live is not None:
-            self.state = self._known.state.encode(live)
+            self.state = self._known.save(live)
             self.version = self._known.version
             self._live = live
         if effects:
@@ -265,11 +268,15 @@ class EntityMachine:
         else:
             self.effects.append(Answer(message.reply_to, Failure(failure)))
 
-    def _materialize(self) -> Entity:
+    def _materialize(self) -> Live:
         """A live object of the encoded state, or of the class's defaults."""
         if self.state is None:
-            return self._known.cls()
-        return read_state(self._known, self.entity_id, self.state, self.version)
+            return self._known.fresh()
+        return self._known.load(self.entity_id, self.state, self.version)
+
+    def _context(self, operation: OperationDefinition | None, message: Operation, now: datetime) -> EntityContext:
+        kind = EntityContext if operation is None or not operation.read_only else ReadOnlyContext
+        return kind(self.entity_id, message.name, now, self.host)
 
     # --- async operations
 
@@ -278,15 +285,17 @@ class EntityMachine:
         lane = self.queue if self.lock is None else self.held
         number, message = lane[0]
         operation = self._known.operation(cast("Operation", message).name)
-        context = EntityContext(self.entity_id, operation.name, now, self.host)
+        context = self._context(operation, cast("Operation", message), now)
         coroutine = self._operate(operation, cast("Operation", message), context)
-        self.running = RunningOperation(number, cast("Operation", message), operation, cast("Any", None), context, coroutine)
+        self.running = RunningOperation(number, cast("Operation", message), operation, context, coroutine)
         return self.running
 
-    async def _operate(self, operation: OperationDefinition, message: Operation, context: EntityContext) -> tuple[Entity, Any]:
+    async def _operate(self, operation: OperationDefinition, message: Operation, context: EntityContext) -> tuple[Live, Any]:
         """The coroutine of an async operation: it runs on an object of its own, and returns it with the result."""
         arguments = operation.arguments.decode(message.arguments)
         live = self._materialize()
+        if operation.read_only:
+            cast("ReadOnlyContext", context).begins_with(self._known.save(live))
         live._perdure_context = context  # pyright: ignore[reportPrivateUsage]
         assert operation.function is not None
         try:
@@ -294,7 +303,7 @@ class EntityMachine:
         finally:
             live._perdure_context = None  # pyright: ignore[reportPrivateUsage]
 
-    def finish(self, run: RunningOperation, ended: tuple[Entity, Any] | BaseException) -> None:
+    def finish(self, run: RunningOperation, ended: tuple[Live, Any] | BaseException) -> None:
         """Take over how an async operation ended: (live object, result), or what it raised."""
         lane = self.queue if self.lock is None else self.held
         assert self.running is run
@@ -311,21 +320,3 @@ class EntityMachine:
             except Exception as error:  # noqa: BLE001 - a result or state that cannot be kept is a failure (E4)
                 self._fail(run.message, error, run.context)
         self._unlock_if_left()
-
-
-def read_state(definition: EntityDefinition, entity_id: EntityId, state: bytes, version: int) -> Entity:
-    """A fresh object of an encoded state.
-
-    Raises:
-      StateUnreadable: the state was saved by a newer version of the class, or does not fit it (E12).
-    """
-    if version > definition.version:
-        raise StateUnreadable(
-            entity_id,
-            f"it was saved by version {version} of its class, and this program has version {definition.version}; "
-            "run the newer program",
-        )
-    try:
-        return definition.state.decode(state)
-    except (TypeError, ValueError) as error:
-        raise StateUnreadable(entity_id, str(error)) from error

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 import trio
 
+from ..entities.definition import OperationDefinition
 from ..entities.errors import EntityOperationFailed
 from ..entities.ids import EntityId, EntityRef
-from ..entities.machine import read_state
-from ..entities.messages import ClientRequest, Failure, Operation, Outcome, Success, WaitingClient
-from ..entities.record import EntityRecord
+from ..entities.machine import EntityMachine
+from ..entities.messages import Answer, ClientRequest, Failure, Operation, Outcome, Success, WaitingClient
 from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
 from .ack import Ack
+from .clock import as_datetime
+from .guard import no_trio
 from .intents import SignalIntent, check_room, submit
 from .opening import OpenableHub
-from .operations import inside_operation
-from .records import LetterRecord, decode_instance, decode_letter
+from .operations import ending_of, inside_operation
+from .records import LetterRecord, decode_letter
 from .requests import check_request_id, fingerprint
 
 if TYPE_CHECKING:
@@ -87,6 +89,10 @@ class EntityVerbs(OpenableHub):
 
         Cancelling this only stops the waiting: the operation runs all the same.
 
+        An operation that is marked read-only does not queue: it runs here and now on a copy of the last committed state,
+        whatever the entity is doing, and ends with this call if that is cancelled (E13). It need not show a signal that
+        was just acknowledged. With a ``request_id`` it is called like any other.
+
         Args:
           ref: the entity.
           operation: the method, or its name.
@@ -95,20 +101,24 @@ class EntityVerbs(OpenableHub):
 
         Raises:
           EntityOperationFailed: the operation failed; it left no trace (E4).
-          RuntimeError: this is called from inside an operation, which could deadlock (E8).
+          RuntimeError: this is called from inside an operation, which could deadlock (E8); one that only reads may be called.
+          DamagedRecord: the operation only reads, and the record is damaged on disk (D9).
           UnknownEntity, UnknownOperation, TypeError, NotStorable, RequestMismatch, LimitReached, StorageError, HubClosed:
             as for :meth:`signal_entity`.
         """
         runtime = self._open_runtime()
         target = checked_entity_id(ref, "call_entity")
+        definition = self._registry.operation_definition(target, operation)
+        reading = definition.read_only and request_id is None
         inside = inside_operation.get()
-        if inside is not None:
+        if inside is not None and not reading:
             raise RuntimeError(
                 f"an operation of {inside} waits for {target}, which could deadlock (E8): signal it, or use an orchestration"
             )
-        definition = self._registry.operation_definition(target, operation)
         encoded = definition.arguments.encode(arguments)
-        if request_id is None:
+        if reading:
+            outcome = await self._call_reading(runtime, target, definition, encoded)
+        elif request_id is None:
             outcome = await self._call(runtime, target, definition.name, encoded)
         else:
             outcome = await self._call_once(runtime, target, definition.name, encoded, check_request_id(request_id))
@@ -129,6 +139,25 @@ class EntityVerbs(OpenableHub):
         finally:
             runtime.engine.calls.pop(token, None)
         return outcome
+
+    async def _call_reading(self, runtime: Runtime, target: EntityId, operation: OperationDefinition, encoded: bytes) -> Outcome:
+        """Run a read-only operation on a machine of its own, made of what is committed, of which nothing is kept (E13)."""
+        await trio.lowlevel.checkpoint()
+        record = runtime.residence.stored_entity(target)
+        machine = EntityMachine(target, self._registry.entity(target.name), self._registry)
+        if record is not None:
+            machine.state, machine.version = record.state, record.version
+        machine.accept(Operation(operation.name, encoded, WaitingClient(0)))
+        now = as_datetime(runtime.clock.now())
+        if operation.is_async:
+            run = machine.begin(now)
+            machine.finish(run, await ending_of(run, target))
+        else:
+            with no_trio():
+                machine.advance(now, 1)
+        (answer,) = machine.effects
+        assert isinstance(answer, Answer)
+        return answer.outcome
 
     @staticmethod
     async def _call_once(runtime: Runtime, target: EntityId, name: str, encoded: bytes, request_id: str) -> Outcome:
@@ -155,6 +184,8 @@ class EntityVerbs(OpenableHub):
     async def read_entity(self, ref: EntityId) -> Any:
         """A copy of an entity's state as of the last commit, ``None`` if it does not exist (E9).
 
+        The state of a function entity, which has no class, comes as plain data.
+
         It never waits for an operation or a lock. It need not show a signal that was just acknowledged; a call does.
 
         Raises:
@@ -168,12 +199,10 @@ class EntityVerbs(OpenableHub):
         target = checked_entity_id(ref, "read_entity")
         definition = self._registry.entity(target.name)
         await trio.lowlevel.checkpoint()
-        number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
-        stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
-        record = None if stored is None else decode_instance(stored)
-        if not isinstance(record, EntityRecord) or record.state is None:
+        record = runtime.residence.stored_entity(target)
+        if record is None or record.state is None:
             return None
-        return read_state(definition, target, record.state, record.version)
+        return definition.read(target, record.state, record.version)
 
     async def dead_letters(self, ref: EntityId) -> list[LetterRecord]:
         """The failed signals that are kept for an entity, oldest first (E4).

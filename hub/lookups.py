@@ -7,18 +7,13 @@ from ..orchestration.status import OrchestrationRecord
 from .runtime import Runtime
 
 
-def find_stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
-    """The record of an instance as of the last commit, ``None`` if there is no such instance."""
-    return runtime.residence.stored_record(instance_id)
-
-
 def stored_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord:
     """The record of an instance as of the last commit.
 
     Raises:
       InstanceNotFound: there is no such instance.
     """
-    record = find_stored(runtime, instance_id)
+    record = runtime.residence.stored_orchestration(instance_id)
     if record is None:
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     return record
@@ -35,7 +30,7 @@ def durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord | 
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     if cell is not None and not cell.machine.finished:
         return None
-    record = find_stored(runtime, instance_id)
+    record = runtime.residence.stored_orchestration(instance_id)
     if record is None and cell is None:
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     return record if record is not None and record.status.final else None

@@ -30,7 +30,7 @@ from .clock import HubClock, wall_clock
 from .committer import last_time
 from .errors import HubClosed
 from .http_activity import HttpActivity
-from .retention_setting import adopt_retention
+from .retention_setting import adopt_retention, retention_differs
 from .runtime import Runtime, new_instance_id
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ class OpenableHub:
             raise
         self._runtime.scheduler.paused = options.paused
         nursery.start_soon(self._runtime.run, name=f"perdure hub {self._name}")
-        nursery.start_soon(_adopt_settings, self._runtime)
+        if retention_differs(self._runtime):
+            nursery.start_soon(_adopt_retention, self._runtime)
         return self
 
     async def __aexit__(
@@ -189,7 +190,7 @@ class OpenableHub:
         runtime.scheduler.wake()
 
 
-async def _adopt_settings(runtime: Runtime) -> None:
+async def _adopt_retention(runtime: Runtime) -> None:
     try:
         await adopt_retention(runtime)
     except (HubClosed, StorageError) as error:

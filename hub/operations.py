@@ -9,12 +9,26 @@ from typing import Any, Final
 
 import trio
 
+from ..entities.ids import EntityId
 from ..entities.machine import RunningOperation
 from .cells import EntityCell
 from .clock import HubClock, as_datetime
 
 inside_operation: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar("perdure_operation", default=None)
 """The entity whose async operation the current task runs: hub verbs that would wait for an entity are refused there (E8)."""
+
+
+async def ending_of(run: RunningOperation, entity_id: EntityId) -> tuple[Any, Any] | BaseException:
+    """Drive an async operation to its end: what its machine is to be told, unless the task is cancelled."""
+    token = inside_operation.set(str(entity_id))
+    try:
+        return await run.coroutine
+    except (trio.Cancelled, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
+        return error
+    finally:
+        inside_operation.reset(token)
 
 
 class OperationRunner:
@@ -39,14 +53,7 @@ class OperationRunner:
                 self._nursery.start_soon(self._drive, cell, run, name=f"{cell.machine.entity_id} {run.definition.name}")
 
     async def _drive(self, cell: EntityCell, run: RunningOperation) -> None:
-        inside_operation.set(str(cell.machine.entity_id))
-        ended: tuple[Any, Any] | BaseException
-        try:
-            ended = await run.coroutine
-        except (trio.Cancelled, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever an operation raises is its failure (E4)
-            ended = error
+        ended = await ending_of(run, cell.machine.entity_id)
         self.running -= 1
         if trio.current_effective_deadline() == -math.inf:
             return  # the hub is closing; however the operation took that, it runs again (E5)

@@ -9,7 +9,6 @@ from typing import Any
 import trio
 
 from ..entities.ids import EntityId, check_instance_id
-from ..entities.machine import read_state
 from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
@@ -138,7 +137,7 @@ class QueryVerbs(OpenableHub):
         entity_id = EntityId.of_parts((record.name, record.key))
         state: Any = None
         if include_state and record.state is not None:
-            state = read_state(self._registry.entity(record.name), entity_id, record.state, record.version)
+            state = self._registry.entity(record.name).read(entity_id, record.state, record.version)
         return EntityInfo(entity_id, as_datetime(record.operated_at), state)
 
     async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:

@@ -70,7 +70,7 @@ class Residence:
                 cell.restore(record)
             self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_entity_message(data), sequence))
         if machine.definition is None:
-            _log.warning("work for %s waits: no entity class named %r is defined to this hub", entity_id, entity_id.name)
+            _log.warning("work for %s waits: no entity named %r is defined to this hub", entity_id, entity_id.name)
         self.entities[entity_id] = cell
         self._admit(cell)
         return cell
@@ -187,12 +187,24 @@ class Residence:
             start = page[-1] + b"\0"
         return found
 
-    def stored_record(self, instance_id: str) -> OrchestrationRecord | None:
+    def stored_orchestration(self, instance_id: str) -> OrchestrationRecord | None:
         """The record of an orchestration as of the last commit."""
-        number = self._store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
-        stored = None if number is None else self._store.get(tables.INSTANCES, number)
-        record = None if stored is None else decode_instance(stored)
+        record = self._stored(keys.orchestration_key(instance_id))
         return record if isinstance(record, OrchestrationRecord) else None
+
+    def stored_entity(self, entity_id: EntityId) -> EntityRecord | None:
+        """The record of an entity as of the last commit.
+
+        Raises:
+          DamagedRecord: it is damaged on disk (D9).
+        """
+        record = self._stored(keys.entity_key(entity_id.name, entity_id.key))
+        return record if isinstance(record, EntityRecord) else None
+
+    def _stored(self, key: bytes) -> InstanceRecord | None:
+        number = self._store.get(tables.DIRECTORY, key)
+        data = None if number is None else self._store.get(tables.INSTANCES, number)
+        return None if data is None else decode_instance(data)
 
     def _number(self, key: bytes) -> tuple[bytes | None, bool]:
         """The number that the directory has for a key, and whether its row is damaged."""

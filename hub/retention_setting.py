@@ -15,8 +15,18 @@ _LAST_SETTING: Final = b"retention"
 _AT_A_TIME: Final = 200
 
 
+def retention_differs(runtime: Runtime) -> bool:
+    """Whether the setting is another one than when the hub was last open."""
+    return _setting(runtime) != (runtime.store.get(tables.META, _LAST_SETTING) or b"")
+
+
+def _setting(runtime: Runtime) -> bytes:
+    microseconds = runtime.engine.retention.microseconds
+    return b"" if microseconds is None else keys.u64(microseconds)
+
+
 async def adopt_retention(runtime: Runtime) -> None:
-    """Give every instance that has finished the timer that it should have, if the setting differs from the last one.
+    """Give every instance that has finished the timer that it should have.
 
     Raises:
       StorageError, HubClosed: it could not; the next opening begins anew.
@@ -27,9 +37,6 @@ async def adopt_retention(runtime: Runtime) -> None:
     def wrong(record: object) -> bool:
         return isinstance(record, OrchestrationRecord) and record.status.final and record.purge_at != retention.purge_at(record)
 
-    setting = b"" if retention.microseconds is None else keys.u64(retention.microseconds)
-    if setting == (store.get(tables.META, _LAST_SETTING) or b""):
-        return
     token: str | None = None
     while retention.microseconds is not None:
         found, token = await find(store, tables.ORCHESTRATION_KIND, wrong, _AT_A_TIME, token)
@@ -42,5 +49,5 @@ async def adopt_retention(runtime: Runtime) -> None:
         if token is None:
             break
         await trio.lowlevel.checkpoint()
-    engine.batch.writes[tables.META][_LAST_SETTING] = setting
+    engine.batch.writes[tables.META][_LAST_SETTING] = _setting(runtime)
     await runtime.durable()

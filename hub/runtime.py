@@ -86,7 +86,7 @@ class Runtime:
             stop_on_storage_error=stop_on_storage_error,
             busy_elsewhere=lambda: bool(self.activities.running or self.operations.running),
         )
-        self.watchers = Watchers(self.residence, self.residence.stored_record)
+        self.watchers = Watchers(self.residence, self.residence.stored_orchestration)
         self.result_waiters: dict[str, list[Ack]] = {}
         self.crash: BaseException | None = None
         self._nursery = nursery

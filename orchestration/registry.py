@@ -14,9 +14,11 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from ..entities.definition import EntityDefinition, OperationDefinition, define_entity, signature_codecs
+from ..entities.class_definition import define_class
+from ..entities.definition import EntityDefinition, OperationDefinition, signature_codecs
 from ..entities.entity import Entity
-from ..entities.errors import DefinitionError, UnknownEntity, UnknownOperation
+from ..entities.errors import DefinitionError, UnknownEntity
+from ..entities.function import FunctionEntity, define_function
 from ..entities.ids import EntityId, check_no_surrogates
 from ..storage.values import Codec, Values
 from .definition import Activity, Orchestrator
@@ -83,7 +85,7 @@ class Registry:
     # --- defining
 
     def define(self, definitions: Iterable[object]) -> None:
-        """Take definitions: entity classes, orchestrators, activities, and modules that hold them.
+        """Take definitions: entities, orchestrators, activities, and modules that hold them.
 
         Raises:
           DefinitionError: something else, an unusable definition, or two of one kind and name.
@@ -104,17 +106,20 @@ class Registry:
         found: list[object] = [
             member
             for member in vars(module).values()
-            if isinstance(member, Orchestrator | Activity) or _is_entity_class_of(module, member)
+            if isinstance(member, FunctionEntity | Orchestrator | Activity) or _is_entity_class_of(module, member)
         ]
         if not found:
-            raise DefinitionError(f"module {module.__name__!r} holds no entity class, orchestrator or activity")
+            raise DefinitionError(f"module {module.__name__!r} holds no entity, orchestrator or activity")
         for member in found:
             self._define_one(member)
 
     def _define_one(self, definition: object) -> None:
         if inspect.isclass(definition) and issubclass(definition, Entity) and definition is not Entity:
-            entity = define_entity(definition, self.values)
-            self._enter(self.entities, entity.name, entity, "entity classes")
+            entity = define_class(definition, self.values)
+            self._enter(self.entities, entity.name, entity, "entities")
+        elif isinstance(definition, FunctionEntity):
+            entity = define_function(definition, self.values)
+            self._enter(self.entities, entity.name, entity, "entities")
         elif isinstance(definition, Orchestrator):
             worked_out = self._orchestrator(cast("Orchestrator[Any, *tuple[Any, ...]]", definition))
             if (worked_out.name, worked_out.version) in self.orchestrators:
@@ -131,7 +136,7 @@ class Registry:
         else:
             raise DefinitionError(
                 f"{definition!r} is no definition: a hub takes classes that derive from Entity, functions decorated with "
-                "@orchestrator or @activity, and modules that hold them"
+                "@entity, @orchestrator or @activity, and modules that hold them"
             )
 
     @staticmethod
@@ -156,14 +161,14 @@ class Registry:
     # --- looking up
 
     def entity(self, name: str) -> EntityDefinition:
-        """The entity class of that (folded) name.
+        """The entity of that (folded) name.
 
         Raises:
           UnknownEntity: none is defined.
         """
         found = self.entities.get(name)
         if found is None:
-            raise UnknownEntity(f"no entity class named {name!r} is defined to this hub; defined are: {_names(self.entities)}")
+            raise UnknownEntity(f"no entity named {name!r} is defined to this hub; defined are: {_names(self.entities)}")
         return found
 
     def operation_definition(self, target: EntityId, operation: object) -> OperationDefinition:
@@ -182,12 +187,7 @@ class Registry:
         entity = self.entity(target.name)
         if isinstance(operation, str):
             return entity.operation(operation)
-        name = getattr(operation, "__name__", None)
-        if not callable(operation) or not isinstance(name, str):
-            raise TypeError(f"an operation is a method such as {entity.cls.__name__}.method, or its name, not {operation!r}")
-        if not any(vars(base).get(name) is operation for base in entity.cls.__mro__):
-            raise UnknownOperation(f"{operation!r} is no method of {entity.cls.__name__}, which {target} belongs to")
-        found = self._operations[target.name, operation] = entity.operation(name)
+        found = self._operations[target.name, operation] = entity.operation(entity.name_of(operation))
         return found
 
     def orchestrator(self, orchestrator: object) -> OrchestratorDefinition:

@@ -148,6 +148,7 @@ class SelfDescribing:
             table[cls] = _as_it_is
         for cls, leaf in LEAVES.items():
             table[cls] = _leaf_writer(leaf.code, leaf.dump)
+        table[Tag] = lambda value, _depth: tag_mark(value.name)  # of plain data that was read from a typed form
         table[list] = self._list
         table[tuple] = self._tuple
         table[dict] = self._dict

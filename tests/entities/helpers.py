@@ -15,7 +15,7 @@ from attrs import define, field
 from perdure.entities.entity import Entity
 from perdure.entities.failures import FailureDetails
 from perdure.entities.ids import EntityId
-from perdure.entities.machine import EntityMachine, read_state
+from perdure.entities.machine import EntityMachine
 from perdure.entities.messages import (
     Answer,
     EntityEffect,
@@ -95,7 +95,7 @@ class Subject:
         if machine.state is None:
             return None
         assert machine.definition is not None
-        return read_state(machine.definition, machine.entity_id, machine.state, machine.version)
+        return machine.definition.read(machine.entity_id, machine.state, machine.version)
 
     def send(self, operation: Any, *arguments: Any, caller: int | None = None, section: SectionId | None = None) -> Operation:
         """Put an operation into the mailbox: a signal, or a call if there is a caller."""

@@ -188,8 +188,8 @@ def test_E8_there_is_no_waiting(hand: Subject, name: str) -> None:
 
 def test_E8_other_names_are_just_missing(hand: Subject) -> None:
     """Any other name is an ordinary missing attribute."""
-    failure = hand.failure(Hand.reach_for, "set_state")
-    assert failure.message == "the context of an entity has no 'set_state'"
+    failure = hand.failure(Hand.reach_for, "send_mail")
+    assert failure.message == "the context of an entity has no 'send_mail'"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 from attrs import define
-from perdure.entities.definition import define_entity
+from perdure.entities.class_definition import define_class
 from perdure.entities.entity import Entity
 from perdure.entities.errors import UnknownOperation
 from perdure.storage.values import Values
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 def operations(cls: type[Entity]) -> set[str]:
     """The names of a class's operations."""
-    return set(define_entity(cls, Values()).operations)
+    return set(define_class(cls, Values()).operations)
 
 
 @define

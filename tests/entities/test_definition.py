@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 from attrs import define, field
-from perdure.entities.definition import EntityDefinition, define_entity
+from perdure.entities.class_definition import define_class
+from perdure.entities.definition import EntityDefinition
 from perdure.entities.entity import Entity, entity
 from perdure.entities.errors import DefinitionError
 from perdure.storage.values import Values
@@ -22,7 +23,7 @@ from .helpers import Bench, fresh
 
 def defined(cls: type[Entity]) -> EntityDefinition:
     """A class, worked out with fresh values."""
-    return define_entity(cls, Values())
+    return define_class(cls, Values())
 
 
 # --- classes that are refused
@@ -265,7 +266,7 @@ class Other(Entity):
 def test_I1_two_classes_of_one_name_are_refused() -> None:
     """Two classes whose names differ in case only cannot be in one hub, and neither can one class twice."""
     for pair in ((Account, Other), (Account, Account)):
-        with pytest.raises(DefinitionError, match="two entity classes are named 'account'"):
+        with pytest.raises(DefinitionError, match="two entities are named 'account'"):
             Bench(*pair)
 
 
@@ -294,7 +295,7 @@ def test_modules_hold_definitions() -> None:
     cart.__module__ = "shop"
     module.__dict__.update(Cart=cart, Account=Account, Entity=Entity)
     assert set(Bench(module).registry.entities) == {"cart"}
-    with pytest.raises(DefinitionError, match="'empty' holds no entity class"):
+    with pytest.raises(DefinitionError, match="'empty' holds no entity, orchestrator or activity"):
         Bench(empty)
 
 
@@ -340,10 +341,21 @@ def test_I1_options_are_checked(options: dict[str, Any], error: type[Exception],
         entity(**options)
 
 
-@pytest.mark.parametrize("wrong", [int, lambda: None, "Account"])
-def test_options_are_for_entity_classes(wrong: Any) -> None:
+def test_I1_a_decorator_without_options_changes_nothing() -> None:
+    """``@entity`` alone gives a class back, with its own name and version 0."""
+
+    @entity
+    @define
+    class Plain(Entity):
+        """No options."""
+
+    assert (Plain.entity_name(), defined(Plain).version) == ("plain", 0)
+
+
+@pytest.mark.parametrize("wrong", [int, len, "Account", Account()])
+def test_options_are_for_entity_classes_and_functions(wrong: Any) -> None:
     """Decorating something else is refused."""
-    with pytest.raises(TypeError, match="derives from Entity"):
+    with pytest.raises(TypeError, match="decorates a class that derives from Entity, or a"):
         entity(name="a")(wrong)
 
 

@@ -57,7 +57,7 @@ def test_what_is_no_definition_is_refused(thing: Any) -> None:
 
 def test_a_module_without_definitions_is_refused() -> None:
     """It is most likely the wrong module, so the message names it."""
-    with pytest.raises(DefinitionError, match="module 'empty' holds no entity class, orchestrator or activity"):
+    with pytest.raises(DefinitionError, match="module 'empty' holds no entity, orchestrator or activity"):
         TaskHub("Bank", [ModuleType("empty")], MemoryStore())
 
 
@@ -89,10 +89,10 @@ def _same_orchestrator() -> object:
 @pytest.mark.parametrize(
     ("kind", "name", "second"),
     [
-        ("entity classes", "account", _second("ACCOUNT")),
+        ("entities", "account", _second("ACCOUNT")),
         ("activities", "receipt", _same_activity()),
         ("orchestrators", "transfer", _same_orchestrator()),
-        ("entity classes", "account", Account),
+        ("entities", "account", Account),
     ],
 )
 def test_two_of_one_name_are_refused(kind: str, name: str, second: object) -> None:

@@ -18,7 +18,7 @@ from good import (
     transfer,
     with_options,
 )
-from perdure.entities import Entity, EntityId
+from perdure.entities import Entity, EntityContext, EntityId, entity, read_only
 from perdure.hub import ClientBatch, TaskHub
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
 
@@ -169,7 +169,26 @@ def definitions() -> None:
     @activity(max_concurrent="3")  # error
     async def odd_option() -> None: ...
 
-    del no_context, not_async, odd_option
+    @entity  # error
+    def takes_number(ctx: EntityContext, number: int) -> None:
+        print(ctx.get_input(int).upper(), number)  # error
+
+    class OddUpgrade(Entity):
+        def upgrade(self, plan: str) -> None: ...  # error
+
+        @read_only
+        def look(self, number: int) -> int:
+            return number
+
+        def use(self) -> None:
+            self.context.get_state(int, 0).upper()  # error
+
+    entity(read_only=3)  # error
+    entity(version="1")  # error
+    text: str = OddUpgrade().look(3)  # error
+    OddUpgrade().look("3")  # error
+    print(text)
+    del no_context, not_async, odd_option, takes_number
     Account.at(7)  # error
     EntityId("account")  # error
     TaskHub("Bank", [Account], storage=7)  # error

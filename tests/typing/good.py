@@ -14,7 +14,7 @@ from typing import Any, assert_type
 import attrs
 import trio
 from attrs import define, field
-from perdure.entities import Entity, EntityContext, EntityId, EntityRef, entity
+from perdure.entities import Entity, EntityContext, EntityId, EntityRef, FunctionEntity, entity, read_only
 from perdure.hub import Instance, InstanceStatus, TaskHub, activity_context
 from perdure.orchestration import DurableTask, HttpResponse, OrchestrationContext, RetryPolicy, activity, orchestrator
 from perdure.storage.memory_store import MemoryStore
@@ -126,6 +126,53 @@ class Plain(Entity):
         return len(self.words)
 
 
+@entity
+class Bare(Entity):
+    """Without options the decorator changes nothing."""
+
+
+@entity(version=2)
+@define
+class Upgraded(Entity):
+    """An older state is made one of today; some operations only read."""
+
+    cents: int = 0
+
+    @classmethod
+    def upgrade(cls, state: dict[str, Any], version: int) -> dict[str, Any]:
+        return {"cents": state["euros"] * 100} if version < 2 else state
+
+    @read_only
+    def euros(self, digits: int) -> float:
+        return round(self.cents / 100, digits)
+
+    @read_only
+    async def rate(self) -> float:
+        await trio.lowlevel.checkpoint()
+        return 1.5
+
+
+@entity
+def counter(ctx: EntityContext) -> int:
+    value = ctx.get_state(int, 0)
+    assert_type(value, int)
+    assert_type(ctx.operation, str)
+    assert_type(ctx.get_input(int), int)
+    assert_type(ctx.get_input(list[Line], []), list[Line])
+    optional: int | None = ctx.get_input(int | None)
+    ctx.set_state(value + (optional or 0))
+    ctx.set_state([Line("x")], list[Line])
+    ctx.signal_entity(counter.at("other"), "add", 1)
+    ctx.delete()
+    return value
+
+
+@entity(name="Slow.v1", version=1, upgrade=lambda state, version: state, read_only=["get"])
+async def slow_counter(ctx: EntityContext) -> object:
+    await trio.lowlevel.checkpoint()
+    return ctx.get_state()
+
+
 @activity
 def compute(numbers: list[int]) -> float:
     return sum(numbers) / 2
@@ -232,6 +279,16 @@ async def use_hub(hub: TaskHub) -> None:
     await hub.signal_entity(account, Account.deposit, by_name, request_id="s")
     await hub.signal_entity(EntityId("account", "a"), "deposit", 1)
     assert_type(await hub.read_entity(account), Account | None)
+    assert_type(Bare.at("b"), EntityRef[Bare])
+    assert_type(await hub.call_entity(Upgraded.at("u"), Upgraded.euros, 2), float)
+    assert_type(await hub.call_entity(Upgraded.at("u"), Upgraded.rate), float)
+    assert_type(counter, FunctionEntity)
+    assert_type(slow_counter, FunctionEntity)
+    assert_type(counter.at("c"), EntityId)
+    await hub.signal_entity(counter.at("c"), "add", 5)
+    count: int = await hub.call_entity(counter.at("c"), "get")
+    state: int = await hub.read_entity(counter.at("c"))
+    print(count, state)
     assert_type(await hub.read_entity(shop), Shop | None)
     assert_type(await hub.start(transfer, "a", "b", 1), Instance[str])
     started = await hub.start(everything, ["a"], instance_id="e", if_exists="return", request_id="t")
