@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .activities import ActivityContext, activity_context
+from .activity_context import ActivityContext, activity_context
 from .client_batch import ClientBatch
 from .clock import trio_clock
 from .describing import EntityDescription, InstanceDescription

@@ -137,14 +137,14 @@ class Effects(ABC):
         elif isinstance(reply_to, ClientRequest):
             self.requests.answered(reply_to.request_id, outcome, self.batch)
 
-    def task_result(self, reply_to: CallingTask, outcome: Outcome) -> bool:
+    def task_result(self, reply_to: CallingTask, outcome: Outcome, heartbeat: bytes | None = None) -> bool:
         """Deliver an outcome to a task of an orchestration, if that is still there; false if it cannot be found (D9)."""
         cell = self.residence.orchestration(reply_to.instance_id)
         if cell is None:
             return True
         if cell.damaged:
             return False
-        self.to_orchestration(cell, TaskResult(reply_to.execution, reply_to.task, outcome))
+        self.to_orchestration(cell, TaskResult(reply_to.execution, reply_to.task, outcome, heartbeat))
         return True
 
     def _granted(self, _: AnyCell, effect: Granted) -> None:
@@ -186,7 +186,9 @@ class Effects(ABC):
     def _start_activity(self, cell: AnyCell, effect: StartActivity) -> None:
         reply_to = effect.reply_to
         _, attempt = step_and_attempt(reply_to.task)
-        record = ActivityRecord(reply_to, effect.name, effect.arguments, attempt, effect.timeout)
+        record = ActivityRecord(
+            reply_to, effect.name, effect.arguments, attempt, effect.timeout, effect.heartbeat_timeout, effect.heartbeat
+        )
         self.schedule(activity_key(cell.prefix, reply_to), record)
 
     def schedule(self, key: bytes, record: ActivityRecord) -> None:

@@ -23,6 +23,8 @@ class ActivityRecord(msgspec.Struct, frozen=True, array_like=True, tag="activity
       arguments: its encoded arguments.
       attempt: how often it has been started, this time included.
       timeout: how long it may take, seconds.
+      heartbeat_timeout: how long it may be silent, seconds.
+      heartbeat: how far it last said it was, in this attempt or an earlier one; encoded.
     """
 
     reply_to: CallingTask
@@ -30,6 +32,8 @@ class ActivityRecord(msgspec.Struct, frozen=True, array_like=True, tag="activity
     arguments: bytes
     attempt: int
     timeout: float | None = None
+    heartbeat_timeout: float | None = None
+    heartbeat: bytes | None = None
 
 
 class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request"):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..entities.messages import Outcome
+from ..entities.messages import Failure, Outcome
 from ..orchestration.registry import Registry
 from ..storage import tables
 from ..storage.errors import ForkedHub, StorageError
@@ -24,7 +24,7 @@ from .engine import Engine
 from .errors import HubClosed
 from .guard import refuse_inside_turns
 from .operations import OperationRunner
-from .records import ActivityRecord
+from .records import ActivityRecord, encode
 from .recovery import Recovery
 from .requests import Requests
 from .residence import Residence
@@ -77,7 +77,7 @@ class Runtime:
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)
         self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id, retention)
-        self.activities = ActivityRunner(registry, nursery, threads_max, self._activity_ended)
+        self.activities = ActivityRunner(registry, nursery, threads_max, self._activity_ended, self._heartbeat)
         self.operations = OperationRunner(nursery, clock, self._operation_ended)
         self.scheduler = Scheduler(
             self.engine,
@@ -164,9 +164,16 @@ class Runtime:
         self.residence.evict(batch.number, 2 * len(batch.cells) + 64)
 
     def _activity_ended(self, key: bytes, record: ActivityRecord, outcome: Outcome | None) -> None:
-        """Take over an outcome; ``None`` from an activity that was cancelled, whose row is gone already."""
-        if outcome is not None and self.engine.task_result(record.reply_to, outcome):
+        """Take over an outcome; ``None`` from an activity that was cancelled, whose row is gone unless a heartbeat wrote it again."""
+        heartbeat = record.heartbeat if isinstance(outcome, Failure) else None
+        rewritten = outcome is None and record.heartbeat is not None
+        if rewritten or (outcome is not None and self.engine.task_result(record.reply_to, outcome, heartbeat)):
             self.engine.batch.writes[tables.ACTIVITIES][key] = None
+        self.scheduler.wake()
+
+    def _heartbeat(self, key: bytes, record: ActivityRecord) -> None:
+        """Store how far an activity is, with the next commit."""
+        self.engine.batch.writes[tables.ACTIVITIES][key] = encode(record)
         self.scheduler.wake()
 
     def _operation_ended(self, cell: EntityCell) -> None:

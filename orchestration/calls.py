@@ -59,7 +59,7 @@ class CallVerbs(WaitVerbs):
         encoded = definition.arguments.encode(arguments)
         options: Any = definition.activity if isinstance(activity, str) else activity
         return self._attempt(
-            lambda number: ScheduleActivity(number, name, encoded, options.timeout),
+            lambda number: ScheduleActivity(number, name, encoded, options.timeout, options.heartbeat_timeout),
             definition.result,
             lambda failure: ActivityFailed(name, failure),
             options.retry,

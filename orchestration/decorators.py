@@ -50,6 +50,7 @@ def activity(
     max_concurrent: int | None = None,
     retry: RetryPolicy | None = None,
     timeout: timedelta | float | None = None,
+    heartbeat_timeout: timedelta | float | None = None,
 ) -> ActivityDecorator: ...
 def activity(
     function: Any = None,
@@ -59,6 +60,7 @@ def activity(
     max_concurrent: int | None = None,
     retry: RetryPolicy | None = None,
     timeout: timedelta | float | None = None,
+    heartbeat_timeout: timedelta | float | None = None,
 ) -> Any:
     """Make an activity of a function that may do I/O (O5).
 
@@ -71,6 +73,8 @@ def activity(
       retry: when it is tried again after a failure (O14); ``f.options(retry=...)`` overrides it for one call.
       timeout: how long one attempt may take: seconds or a timedelta. An ``async`` activity is cancelled then; a plain one
         goes on in its thread, and its result is dropped.
+      heartbeat_timeout: how long an attempt may go without ``activity_context().heartbeat()``: seconds or a timedelta. An
+        attempt that is silent for longer ends as by ``timeout``.
 
     Raises:
       DefinitionError: it is no plain or async function.
@@ -78,7 +82,7 @@ def activity(
     """
 
     def decorate(decorated: Callable[..., Any]) -> Activity[Any, *tuple[Any, ...]]:
-        return Activity(decorated, name, max_concurrent, retry, timeout)
+        return Activity(decorated, name, max_concurrent, retry, timeout, heartbeat_timeout)
 
     return decorate if function is None else decorate(function)
 

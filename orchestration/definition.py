@@ -81,6 +81,7 @@ class Activity(Generic[R_co, *Ts]):
       is_async: which of the two.
       retry: when it is tried again after a failure.
       timeout: how long one attempt may take, seconds.
+      heartbeat_timeout: how long it may go without a heartbeat, seconds.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Activity(Generic[R_co, *Ts]):
         max_concurrent: int | None = None,
         retry: RetryPolicy | None = None,
         timeout: timedelta | float | None = None,
+        heartbeat_timeout: timedelta | float | None = None,
     ) -> None:
         if not inspect.isfunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DefinitionError(f"@activity decorates a plain or an async function, not {function!r}")
@@ -101,26 +103,34 @@ class Activity(Generic[R_co, *Ts]):
         self.max_concurrent = max_concurrent
         self.retry = retry
         self.timeout = _checked_timeout(timeout)
+        self.heartbeat_timeout = _checked_timeout(heartbeat_timeout)
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
 
     def options(
-        self, *, retry: RetryPolicy | Unset | None = UNSET, timeout: timedelta | float | Unset | None = UNSET
+        self,
+        *,
+        retry: RetryPolicy | Unset | None = UNSET,
+        timeout: timedelta | float | Unset | None = UNSET,
+        heartbeat_timeout: timedelta | float | Unset | None = UNSET,
     ) -> Activity[R_co, *Ts]:
         """The same activity with other options, for one call: ``ctx.call_activity(f.options(timeout=5), ...)``.
 
         Args:
           retry: when it is tried again after a failure (O14).
           timeout: how long one attempt may take: seconds or a timedelta.
+          heartbeat_timeout: how long it may go without a heartbeat: seconds or a timedelta.
 
         Raises:
-          ValueError, TypeError: the timeout is no duration.
+          ValueError, TypeError: a timeout is no duration.
         """
         other = copy.copy(self)
         if not isinstance(retry, Unset):
             other.retry = retry
         if not isinstance(timeout, Unset):
             other.timeout = _checked_timeout(timeout)
+        if not isinstance(heartbeat_timeout, Unset):
+            other.heartbeat_timeout = _checked_timeout(heartbeat_timeout)
         return other
 
     def __repr__(self) -> str:

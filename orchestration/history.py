@@ -48,10 +48,11 @@ class TaskCompleted(msgspec.Struct, frozen=True, array_like=True, tag="completed
 
 
 class TaskFailed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
-    """The activity, child or entity call of step ``task`` has failed."""
+    """The activity, child or entity call of step ``task`` has failed; an activity perhaps after it said how far it was."""
 
     task: str
     failure: FailureDetails
+    heartbeat: bytes | None = None
 
 
 class LockTaken(msgspec.Struct, frozen=True, array_like=True, tag="locked"):
@@ -100,12 +101,21 @@ class Rewound(msgspec.Struct, frozen=True, array_like=True, tag="rewound"):
 
 
 class ScheduleActivity(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
-    """Run an activity, for at most ``timeout`` seconds an attempt. Answered by TaskCompleted or TaskFailed."""
+    """Run an activity. Answered by TaskCompleted or TaskFailed.
+
+    Attributes:
+      id: the step.
+      name: the activity.
+      arguments: its encoded arguments.
+      timeout: how long one attempt may take, seconds.
+      heartbeat_timeout: how long it may be silent, seconds.
+    """
 
     id: str
     name: str
     arguments: bytes
     timeout: float | None = None
+    heartbeat_timeout: float | None = None
 
 
 class CallEntity(msgspec.Struct, frozen=True, array_like=True, tag="call"):

@@ -35,7 +35,7 @@ def event_of(message: OrchestrationMessage) -> Event:
         case TaskResult(outcome=Success(value=value)):
             return TaskCompleted(message.task, value)
         case TaskResult(outcome=Failure(failure=failure)):
-            return TaskFailed(message.task, failure)
+            return TaskFailed(message.task, failure, message.heartbeat)
         case EventRaised():
             return EventReceived(message.name, message.value)
         case SectionGranted():

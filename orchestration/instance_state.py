@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import msgspec
 from attrs import define, field
 
 from .addresses import ADDRESSED, Addresses
@@ -16,9 +17,10 @@ from .context import OrchestrationContext
 from .history import Action, CancelWork, HistoryEntry, Work, open_sections, open_work
 from .inbox import Inbox
 from .kernel import Kernel
-from .messages import OrchestrationEffect, Terminate
+from .messages import OrchestrationEffect, StartActivity, Terminate
 from .outgoing import cancelling, effect_of, leaving
 from .registry import Registry
+from .retry import step_and_attempt
 from .status import OrchestrationRecord, RuntimeStatus
 
 _log = logging.getLogger(__name__)
@@ -111,4 +113,8 @@ class InstanceState:
             return cancelling(work and addresses.outgoing(work), self.instance_id, execution)
         if addresses.generation and isinstance(action, ADDRESSED):
             addresses.asked(action.id)
-        return effect_of(addresses.outgoing(action), self.instance_id, execution)
+        effect = effect_of(addresses.outgoing(action), self.instance_id, execution)
+        if isinstance(effect, StartActivity) and self.kernel is not None and self.kernel.heartbeats:
+            heartbeat = self.kernel.heartbeats.get(step_and_attempt(action.id)[0])
+            effect = msgspec.structs.replace(effect, heartbeat=heartbeat)
+        return effect

@@ -56,6 +56,7 @@ from .history import (
     shown,
 )
 from .refusal import forbidden_await
+from .retry import step_and_attempt
 from .section import Section
 from .section_turns import SectionTurns
 from .strand import Body, Ending, Rewriter, Strand
@@ -83,6 +84,7 @@ class Kernel(Cancellation):
       sections: whose turn it is to have a critical section.
       unreleased: sections that were asked for and not left, by number, with their sets.
       open: the work that was asked for and is neither answered nor cancelled, by number.
+      heartbeats: how far failed activities said they were, by step; for their next attempts.
       ending: how the code ended, ``None`` while it goes on.
       mismatch: why the replay was stopped, if it was.
       replaying: the journal is being replayed.
@@ -112,6 +114,7 @@ class Kernel(Cancellation):
         self.failed: list[WorkTask[Any]] = []
         self.runnable: deque[Strand] = deque()
         self.waits = 0
+        self.heartbeats: dict[str, bytes] = {}
         self.rewinding: Rewriter | None = None
         self.sealed = False
         self.closed = False
@@ -172,6 +175,8 @@ class Kernel(Cancellation):
         elif isinstance(event, LockTaken | TimerFired):
             self._settle(event.task, None, None)
         elif isinstance(event, TaskFailed):
+            if event.heartbeat is not None:
+                self.heartbeats[step_and_attempt(event.task)[0]] = event.heartbeat
             self._settle(event.task, None, event.failure)
         elif isinstance(event, CancelRequested):
             self._interrupt()

@@ -37,11 +37,19 @@ class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
 
 
 class TaskResult(msgspec.Struct, frozen=True, array_like=True, tag="result"):
-    """The outcome of an activity, a child or an entity call; dropped if it is another execution's."""
+    """The outcome of an activity, a child or an entity call; dropped if it is another execution's.
+
+    Attributes:
+      execution: the execution that asked.
+      task: its step.
+      outcome: how it ended.
+      heartbeat: how far an activity said it was before it failed, encoded.
+    """
 
     execution: str
     task: str
     outcome: Outcome
+    heartbeat: bytes | None = None
 
 
 class SectionGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
@@ -108,12 +116,23 @@ OrchestrationMessage: TypeAlias = (
 
 
 class StartActivity(msgspec.Struct, frozen=True):
-    """Run an activity once the batch that holds this is durable, for at most ``timeout`` seconds (O5)."""
+    """Run an activity once the batch that holds this is durable (O5).
+
+    Attributes:
+      reply_to: the task that waits for it.
+      name: the activity.
+      arguments: its encoded arguments.
+      timeout: how long it may take, seconds.
+      heartbeat_timeout: how long it may be silent, seconds.
+      heartbeat: how far an earlier attempt said it was, encoded.
+    """
 
     reply_to: CallingTask
     name: str
     arguments: bytes
-    timeout: float | None
+    timeout: float | None = None
+    heartbeat_timeout: float | None = None
+    heartbeat: bytes | None = None
 
 
 class StartChild(msgspec.Struct, frozen=True):

@@ -54,7 +54,8 @@ def effect_of(action: Action, instance_id: str, execution: str) -> Orchestration
     """The effect that carries out an action of an execution; ``None`` if there is nothing to send."""
     match action:
         case ScheduleActivity():
-            return StartActivity(CallingTask(instance_id, execution, action.id), action.name, action.arguments, action.timeout)
+            caller = CallingTask(instance_id, execution, action.id)
+            return StartActivity(caller, action.name, action.arguments, action.timeout, action.heartbeat_timeout)
         case CallEntity():
             section = None if action.section is None else SectionId(instance_id, execution, action.section)
             caller = CallingTask(instance_id, execution, action.id)

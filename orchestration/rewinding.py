@@ -83,6 +83,8 @@ class Rewinding:
             for entry in history:
                 if isinstance(entry, TaskFailed) and step_and_attempt(entry.task)[0] in without:
                     self._failed.add(entry.task)
+                    if entry.heartbeat is not None:
+                        kernel.heartbeats[step_and_attempt(entry.task)[0]] = entry.heartbeat
                 elif isinstance(entry, Rewound):
                     self.journal.append(entry)  # it counts the generations
                 elif isinstance(entry, TurnStarted):

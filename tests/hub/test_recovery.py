@@ -175,7 +175,7 @@ async def test_an_activity_that_is_cancelled_as_it_starts_does_not_go_on() -> No
     registry.define([stuck])
     record = ActivityRecord(CallingTask("i", "00" * 16, "1"), "stuck", registry.activity(stuck).arguments.encode((1,)), 1)
     async with trio.open_nursery() as nursery:
-        runner = ActivityRunner(registry, nursery, 1, lambda *_: None)
+        runner = ActivityRunner(registry, nursery, 1, lambda *_: None, lambda *_: None)
         runner.start({b"key": record})
         runner.cancel([b"key"])
         await rounds()
