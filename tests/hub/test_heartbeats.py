@@ -214,12 +214,15 @@ async def test_O7_a_heartbeat_does_not_bring_back_what_was_cancelled(autojump_cl
         instance = await hub.start(calling, instance_id="x")
         await trio.testing.wait_all_tasks_blocked()
         beats[0].set()
-        await hub.instance("x").raise_event("stop")
-        store.hold_commits(True)
-        beats[0].set()
-        for _ in range(50):
-            await trio.lowlevel.checkpoint()
-        store.hold_commits(False)
+        async with trio.open_nursery() as nursery:
+            store.hold_commits(True)
+            nursery.start_soon(instance.raise_event, "stop")
+            while (await hub.describe("x")).waiting_for != ("event 'end'",):
+                await trio.lowlevel.checkpoint()
+            beats[0].set()
+            while beats[0].is_set():
+                await trio.lowlevel.checkpoint()
+            store.hold_commits(False)
         await instance.raise_event("end")
         assert await instance.result() == "ended"
         await hub.wait_idle()
