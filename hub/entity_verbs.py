@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import secrets
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
@@ -13,15 +11,15 @@ from ..entities.definition import OperationDefinition
 from ..entities.errors import EntityOperationFailed
 from ..entities.ids import EntityId, EntityRef
 from ..entities.machine import EntityMachine
-from ..entities.messages import Answer, ClientRequest, Failure, Operation, Outcome, Success, WaitingClient
+from ..entities.messages import Answer, Failure, Operation, Outcome, ReplyTo, WaitingClient
 from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
-from .ack import Ack
+from .asking import ask, ask_once
 from .clock import as_datetime
 from .guard import no_trio
 from .intents import SignalIntent, check_room, submit
 from .opening import OpenableHub
-from .operations import ending_of, inside_operation
+from .operations import ending_of, refuse_inside_operation
 from .records import LetterRecord, decode_letter
 from .requests import check_request_id, fingerprint
 
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound="Entity")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-
-_tokens = itertools.count(secrets.randbits(62))
-"""Tokens of waiting clients. They are stored with their calls, so those of an earlier process must not be met again."""
 
 
 class EntityVerbs(OpenableHub):
@@ -110,35 +105,26 @@ class EntityVerbs(OpenableHub):
         target = checked_entity_id(ref, "call_entity")
         definition = self._registry.operation_definition(target, operation)
         reading = definition.read_only and request_id is None
-        inside = inside_operation.get()
-        if inside is not None and not reading:
-            raise RuntimeError(
-                f"an operation of {inside} waits for {target}, which could deadlock (E8): signal it, or use an orchestration"
-            )
+        if not reading:
+            refuse_inside_operation(str(target))
         encoded = definition.arguments.encode(arguments)
         if reading:
             outcome = await self._call_reading(runtime, target, definition, encoded)
-        elif request_id is None:
-            outcome = await self._call(runtime, target, definition.name, encoded)
         else:
-            outcome = await self._call_once(runtime, target, definition.name, encoded, check_request_id(request_id))
+            outcome = await self._call(runtime, target, definition.name, encoded, request_id)
         if isinstance(outcome, Failure):
             raise EntityOperationFailed(target, definition.name, outcome.failure)
         return definition.result.decode(outcome.value)
 
     @staticmethod
-    async def _call(runtime: Runtime, target: EntityId, name: str, encoded: bytes) -> Success | Failure:
-        await runtime.admit()
-        check_room(runtime.residence.entities.get(target), target)
-        token = next(_tokens)
-        ack = runtime.engine.calls[token] = Ack()
-        runtime.engine.to_entity(target, Operation(name, encoded, WaitingClient(token)))
-        runtime.scheduler.wake()
-        try:
-            outcome: Success | Failure = await ack.wait()
-        finally:
-            runtime.engine.calls.pop(token, None)
-        return outcome
+    async def _call(runtime: Runtime, target: EntityId, name: str, encoded: bytes, request_id: str | None) -> Outcome:
+        def send(reply_to: ReplyTo) -> None:
+            check_room(runtime.residence.entities.get(target), target)
+            runtime.engine.to_entity(target, Operation(name, encoded, reply_to))
+
+        if request_id is None:
+            return await ask(runtime, send)
+        return await ask_once(runtime, check_request_id(request_id), fingerprint("call", str(target), name, encoded), send)
 
     async def _call_reading(self, runtime: Runtime, target: EntityId, operation: OperationDefinition, encoded: bytes) -> Outcome:
         """Run a read-only operation on a machine of its own, made of what is committed, of which nothing is kept (E13)."""
@@ -158,24 +144,6 @@ class EntityVerbs(OpenableHub):
         (answer,) = machine.effects
         assert isinstance(answer, Answer)
         return answer.outcome
-
-    @staticmethod
-    async def _call_once(runtime: Runtime, target: EntityId, name: str, encoded: bytes, request_id: str) -> Outcome:
-        await runtime.admit()
-        asked = fingerprint("call", str(target), name, encoded)
-        record = runtime.requests.find(request_id, asked)
-        if record is None:
-            check_room(runtime.residence.entities.get(target), target)
-            runtime.requests.reserve(1, runtime.engine.batch)
-            runtime.engine.to_entity(target, Operation(name, encoded, ClientRequest(request_id)))
-            runtime.requests.keep(request_id, asked, runtime.engine.batch)
-        elif record.outcome is not None:
-            await runtime.durable()
-            return record.outcome
-        ack = runtime.requests.wait_for_answer(request_id)
-        runtime.scheduler.wake()
-        outcome: Outcome = await ack.wait()
-        return outcome
 
     @overload
     async def read_entity(self, ref: EntityRef[E]) -> E | None: ...

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from ..orchestration.history import HistoryEntry
 from .status import InstanceStatus
 
 R_co = TypeVar("R_co", covariant=True)
+V = TypeVar("V")
 
 
 class InstanceVerbs(Protocol):
@@ -60,6 +61,21 @@ class InstanceVerbs(Protocol):
 
     async def restart(self, instance_id: str, *, new_id: bool = True) -> Instance[Any]:
         """Start it again."""
+        ...
+
+    async def query(self, instance_id: str, name: str, *arguments: object, type: Any = object) -> Any:  # noqa: A002 - the hub's name
+        """Ask it something."""
+        ...
+
+    async def update(
+        self,
+        instance_id: str,
+        name: str,
+        *arguments: object,
+        type: Any = object,  # noqa: A002 - the hub's name
+        request_id: str | None = None,
+    ) -> Any:
+        """Ask it to do something."""
         ...
 
     async def rewind(self, instance_id: str, reason: str | None = None) -> None:
@@ -176,6 +192,39 @@ class Instance(Generic[R_co]):
           InstanceExists: it is still running, and its own id is asked for.
         """
         return await self._hub.restart(self.id, new_id=new_id)
+
+    @overload
+    async def query(self, name: str, *arguments: object, type: type[V]) -> V: ...
+    @overload
+    async def query(self, name: str, *arguments: object, type: Any = object) -> Any: ...
+    async def query(self, name: str, *arguments: object, type: Any = object) -> Any:  # noqa: A002 - the natural name
+        """Ask the running instance something that its code offers (O21); see :meth:`TaskHub.query`.
+
+        Raises:
+          QueryFailed: the handler raised, or there is none of that name.
+          CannotQuery: the instance has no code in memory that could answer.
+          InstanceNotFound, InstanceFinished: there is nobody to ask.
+        """
+        return await self._hub.query(self.id, name, *arguments, type=type)
+
+    @overload
+    async def update(self, name: str, *arguments: object, type: type[V], request_id: str | None = None) -> V: ...
+    @overload
+    async def update(self, name: str, *arguments: object, type: Any = object, request_id: str | None = None) -> Any: ...
+    async def update(
+        self,
+        name: str,
+        *arguments: object,
+        type: Any = object,  # noqa: A002 - the natural name
+        request_id: str | None = None,
+    ) -> Any:
+        """Ask the running instance to do something that its code offers (O21); see :meth:`TaskHub.update`.
+
+        Raises:
+          UpdateFailed: it was refused, or failed, or the instance ended before it had.
+          InstanceNotFound, InstanceFinished: there is nobody to ask.
+        """
+        return await self._hub.update(self.id, name, *arguments, type=type, request_id=request_id)
 
     async def rewind(self, reason: str | None = None) -> None:
         """Let an instance that has failed go on without what it failed of (O16); see :meth:`TaskHub.rewind`.

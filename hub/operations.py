@@ -18,6 +18,19 @@ inside_operation: Final[contextvars.ContextVar[str | None]] = contextvars.Contex
 """The entity whose async operation the current task runs: hub verbs that would wait for an entity are refused there (E8)."""
 
 
+def refuse_inside_operation(target: str) -> None:
+    """Refuse to wait for somebody's answer inside an operation (E8).
+
+    Raises:
+      RuntimeError: the current task runs one.
+    """
+    inside = inside_operation.get()
+    if inside is not None:
+        raise RuntimeError(
+            f"an operation of {inside} waits for {target}, which could deadlock (E8): signal it, or use an orchestration"
+        )
+
+
 async def ending_of(run: RunningOperation, entity_id: EntityId) -> tuple[Any, Any] | BaseException:
     """Drive an async operation to its end: what its machine is to be told, unless the task is cancelled."""
     token = inside_operation.set(str(entity_id))

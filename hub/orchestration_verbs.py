@@ -16,6 +16,7 @@ from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, 
 from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
 from ..orchestration.times import due_time
+from .handler_verbs import HandlerVerbs
 from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit
 from .lookups import stored_record
@@ -34,7 +35,7 @@ REASON_LENGTH_MAX = 10_000
 TAG_LENGTH_MAX = 500
 
 
-class OrchestrationVerbs(StatusVerbs):
+class OrchestrationVerbs(StatusVerbs, HandlerVerbs):
     """Start orchestrations, raise events to them, and direct their lives."""
 
     async def start(

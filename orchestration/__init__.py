@@ -12,6 +12,7 @@ from .definition import Activity, Orchestrator
 from .errors import (
     ActivityFailed,
     Cancelled,
+    CannotQuery,
     CannotRewind,
     ForbiddenAwait,
     HttpError,
@@ -23,11 +24,14 @@ from .errors import (
     OrchestrationCanceled,
     OrchestrationFailed,
     OrchestrationTerminated,
+    QueryFailed,
     SubOrchestrationFailed,
     TaskCancelled,
     TooSlowError,
     UnknownActivity,
+    UnknownHandler,
     UnknownOrchestrator,
+    UpdateFailed,
 )
 from .http_message import HttpHeaders, HttpResponse
 from .nursery import Nursery
@@ -41,6 +45,7 @@ __all__ = [
     "ActivityFailed",
     "CancelScope",
     "Cancelled",
+    "CannotQuery",
     "CannotRewind",
     "DurableTask",
     "FailureDetails",
@@ -59,13 +64,16 @@ __all__ = [
     "OrchestrationFailed",
     "OrchestrationTerminated",
     "Orchestrator",
+    "QueryFailed",
     "RetryPolicy",
     "RuntimeStatus",
     "SubOrchestrationFailed",
     "TaskCancelled",
     "TooSlowError",
     "UnknownActivity",
+    "UnknownHandler",
     "UnknownOrchestrator",
+    "UpdateFailed",
     "activity",
     "orchestrator",
 ]

@@ -14,6 +14,7 @@ from ..entities.ids import EntityId
 from .context_base import checked_entity_id
 from .critical_section import CriticalSection
 from .errors import ContinueAsNew
+from .handler_verbs import HandlerVerbs
 from .http_verbs import HttpVerbs
 from .section import LOCK_SET_MAX, Section
 
@@ -27,7 +28,7 @@ CUSTOM_STATUS_BYTES_MAX: Final = 16 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class OrchestrationContext(HttpVerbs):
+class OrchestrationContext(HttpVerbs, HandlerVerbs):
     """What an orchestrator is given as its first argument.
 
     Attributes:
@@ -95,7 +96,7 @@ class OrchestrationContext(HttpVerbs):
 
         Raises:
           LockRuleError: a critical section is open (L3).
-          RuntimeError: it is called in a nursery, or in a task of one.
+          RuntimeError: it is called in a nursery, in a task of one, or in an update.
           TypeError: the number of arguments is wrong.
           NotStorable: an argument cannot be kept exactly.
         """
@@ -104,7 +105,7 @@ class OrchestrationContext(HttpVerbs):
         if kernel.section is not None:
             raise Section.refuse("continue_as_new is called")
         if kernel.in_nursery:
-            raise RuntimeError("continue_as_new is called inside a nursery; leave the nursery first")
+            raise RuntimeError("continue_as_new is called inside a nursery, or by an update; it is for the body alone")
         raise ContinueAsNew(kernel.body.arguments.encode(arguments), keep_events)
 
     def set_custom_status(self, status: object) -> None:

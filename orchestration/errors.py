@@ -146,6 +146,41 @@ class UnknownActivity(PerdureError, LookupError):
     """No activity of that name is defined to this hub."""
 
 
+class UnknownHandler(PerdureError, LookupError):
+    """The code of the instance offers no query or update of that name (O21)."""
+
+
+class CannotQuery(PerdureError):
+    """The instance has no code in memory that could answer (O21)."""
+
+
+class QueryFailed(PerdureError):
+    """A query of a running orchestration failed (O21).
+
+    Attributes:
+      instance_id: the instance.
+      name: the query.
+      failure: what is known of the failure.
+    """
+
+    _kind = "query"
+
+    def __init__(self, instance_id: str, name: str, failure: FailureDetails) -> None:
+        super().__init__(instance_id, name, failure)
+        self.instance_id = instance_id
+        self.name = name
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return f"{self._kind} {self.name!r} of orchestration {self.instance_id!r} failed with {self.failure}"
+
+
+class UpdateFailed(QueryFailed):
+    """An update of a running orchestration was refused by its validator, or failed, or the orchestration ended before it did (O21)."""
+
+    _kind = "update"
+
+
 class InstanceNotFound(PerdureError, LookupError):
     """There is no instance of that id."""
 

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ..entities.failures import FailureDetails
-from ..entities.messages import CallingTask
+from ..entities.messages import CallingTask, ReplyTo
 
 
 class TurnStarted(msgspec.Struct, frozen=True, array_like=True, tag="turn"):
@@ -78,6 +78,26 @@ class EventReceived(msgspec.Struct, frozen=True, array_like=True, tag="event"):
 
     name: str
     value: bytes
+
+
+class UpdateReceived(msgspec.Struct, frozen=True, array_like=True, tag="update"):
+    """An update was accepted; it answers no action (O21).
+
+    Attributes:
+      name: the folded name.
+      arguments: its encoded arguments.
+      reply_to: who waits for the answer.
+    """
+
+    name: str
+    arguments: bytes
+    reply_to: ReplyTo | None
+
+
+class UpdateAnswered(msgspec.Struct, frozen=True, array_like=True, tag="replied"):
+    """The n-th update of the execution was answered; written by the machine."""
+
+    number: int
 
 
 class ExecutionEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
@@ -217,8 +237,10 @@ Action: TypeAlias = (
 )
 Work: TypeAlias = ScheduleActivity | CallEntity | CallChild | StartTimer
 """Actions that are answered, and go on while nobody waits for them."""
-Event: TypeAlias = ExecutionStarted | TaskCompleted | TaskFailed | LockTaken | TimerFired | EventReceived | CancelRequested
-HistoryEntry: TypeAlias = TurnStarted | Event | ExecutionEnded | Rewound | Action
+Event: TypeAlias = (
+    ExecutionStarted | TaskCompleted | TaskFailed | LockTaken | TimerFired | EventReceived | CancelRequested | UpdateReceived
+)
+HistoryEntry: TypeAlias = TurnStarted | Event | ExecutionEnded | Rewound | UpdateAnswered | Action
 
 START_TIMER: Final = "start"
 """In place of a step's number: the timer of an instance that is to start later."""
@@ -236,7 +258,16 @@ ACTIONS: Final = (
     ReleaseLocks,
 )
 WORK: Final = (ScheduleActivity, CallEntity, CallChild, StartTimer)
-EVENTS: Final = (ExecutionStarted, TaskCompleted, TaskFailed, LockTaken, TimerFired, EventReceived, CancelRequested)
+EVENTS: Final = (
+    ExecutionStarted,
+    TaskCompleted,
+    TaskFailed,
+    LockTaken,
+    TimerFired,
+    EventReceived,
+    CancelRequested,
+    UpdateReceived,
+)
 
 
 def shown(action: Action) -> str:
@@ -286,3 +317,15 @@ def open_sections(history: list[HistoryEntry]) -> dict[str, tuple[tuple[str, str
         elif isinstance(entry, ReleaseLocks):
             sections.pop(entry.section, None)
     return sections
+
+
+def open_updates(history: list[HistoryEntry]) -> dict[int, ReplyTo | None]:
+    """Who waits for the updates that a journal received and did not answer, by their number."""
+    received = [entry.reply_to for entry in history if isinstance(entry, UpdateReceived)]
+    answered = answered_updates(history)
+    return {number: reply_to for number, reply_to in enumerate(received, 1) if number not in answered}
+
+
+def answered_updates(history: list[HistoryEntry]) -> set[int]:
+    """The numbers of the updates that a journal answered."""
+    return {entry.number for entry in history if isinstance(entry, UpdateAnswered)}

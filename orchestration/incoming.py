@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..entities.messages import Failure, Success
 from ..storage.errors import InvariantViolated
-from .history import Event, EventReceived, LockTaken, TaskCompleted, TaskFailed, TimerFired
+from .history import Event, EventReceived, LockTaken, TaskCompleted, TaskFailed, TimerFired, UpdateReceived
 from .kernel import Kernel
-from .messages import EventRaised, OrchestrationMessage, SectionGranted, StartExecution, TaskResult, TimerDue
+from .messages import EventRaised, OrchestrationMessage, SectionGranted, StartExecution, TaskResult, TimerDue, UpdateRequested
 from .status import OrchestrationRecord
 
 
@@ -38,6 +38,8 @@ def event_of(message: OrchestrationMessage) -> Event:
             return TaskFailed(message.task, failure, message.heartbeat)
         case EventRaised():
             return EventReceived(message.name, message.value)
+        case UpdateRequested():
+            return UpdateReceived(message.name, message.arguments, message.reply_to)
         case SectionGranted():
             return LockTaken(message.section.position)
         case TimerDue():

@@ -12,9 +12,12 @@ from collections.abc import Callable
 import msgspec
 from attrs import define, field
 
+from ..entities.failures import FailureDetails
+from ..entities.messages import Answer, Failure, Outcome, ReplyTo
 from .addresses import ADDRESSED, Addresses
 from .context import OrchestrationContext
-from .history import Action, CancelWork, HistoryEntry, Work, open_sections, open_work
+from .errors import InstanceFinished
+from .history import Action, CancelWork, HistoryEntry, UpdateAnswered, Work, open_sections, open_updates, open_work
 from .inbox import Inbox
 from .kernel import Kernel
 from .messages import OrchestrationEffect, StartActivity, Terminate
@@ -58,6 +61,7 @@ class InstanceState:
     _context: OrchestrationContext | None = field(default=None, init=False)
     _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
     _open_work: dict[str, Work] = field(factory=dict, init=False)
+    _open_updates: dict[int, ReplyTo | None] = field(factory=dict, init=False)
 
     @property
     def _running(self) -> OrchestrationRecord:
@@ -89,11 +93,12 @@ class InstanceState:
     def _remember(self, history: list[HistoryEntry]) -> None:
         """Know what a journal left open, and where its steps are answered."""
         self._open_sections, self._open_work = open_sections(history), open_work(history)
+        self._open_updates = open_updates(history)
         self.addresses = Addresses.of(history)
 
     def _forget_open(self) -> None:
         """Nothing is open any more."""
-        self._open_sections, self._open_work = {}, {}
+        self._open_sections, self._open_work, self._open_updates = {}, {}, {}
 
     def _leaving(self, execution: str, recursive: Terminate | None) -> list[OrchestrationEffect]:
         """What an execution sends when it ends (L5, O8, O13); see :func:`leaving`."""
@@ -103,6 +108,21 @@ class InstanceState:
             sections = {addresses[step]: entities for step, entities in sections.items()}
             work = {step: addresses.outgoing(action) for step, action in work.items()}
         return leaving(self.instance_id, execution, sections, work, recursive)
+
+    def _answer_updates(self, ended: str | None = None) -> None:
+        """Answer the updates that have ended, in the journal too; with ``ended``, say so to those that have not."""
+        kernel = self.kernel
+        answers: list[tuple[int, ReplyTo | None, Outcome]] = []
+        if kernel is not None:
+            answers, kernel.handlers.answers = kernel.handlers.answers, []
+        if ended is not None:
+            failure = Failure(FailureDetails.from_exception(InstanceFinished(ended)))
+            left = self._open_updates if kernel is None else kernel.handlers.unanswered
+            answers += [(number, reply_to, failure) for number, reply_to in left.items()]
+        for number, reply_to, outcome in answers:
+            self.journal.append(UpdateAnswered(number))
+            if reply_to is not None:
+                self.effects.append(Answer(reply_to, outcome))
 
     def _effect_of(self, action: Action, execution: str) -> OrchestrationEffect | None:
         """What carries out an action that the code has just asked for."""

@@ -23,7 +23,6 @@ Closing
 from __future__ import annotations
 
 import contextvars
-import random
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -32,9 +31,11 @@ from typing import Any, Final
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
 from .cancellation import Cancellation
+from .choices import Choices
 from .closing import close_coroutine
 from .errors import Cancelled, ContinueAsNew, NondeterminismError
 from .events import EventBuffers
+from .handlers import Handlers
 from .history import (
     ACTIONS,
     EVENTS,
@@ -51,8 +52,9 @@ from .history import (
     TaskFailed,
     TimerFired,
     TurnStarted,
-    UsePatch,
+    UpdateReceived,
     Work,
+    answered_updates,
     shown,
 )
 from .refusal import forbidden_await
@@ -70,7 +72,7 @@ class ReplayStopped(BaseException):
     """Ends code whose replay no longer fits its journal; not an error that code could handle."""
 
 
-class Kernel(Cancellation):
+class Kernel(Cancellation, Choices):
     """Drives one execution.
 
     Attributes:
@@ -85,6 +87,7 @@ class Kernel(Cancellation):
       unreleased: sections that were asked for and not left, by number, with their sets.
       open: the work that was asked for and is neither answered nor cancelled, by number.
       heartbeats: how far failed activities said they were, by step; for their next attempts.
+      handlers: the queries and updates that the code offers.
       ending: how the code ended, ``None`` while it goes on.
       mismatch: why the replay was stopped, if it was.
       replaying: the journal is being replayed.
@@ -94,6 +97,7 @@ class Kernel(Cancellation):
     """
 
     def __init__(self, body: Body, instance_id: str, execution: str, on_foreign: Callable[[object], None]) -> None:
+        super().__init__()
         self.body = body
         self.instance_id = instance_id
         self.execution = execution
@@ -114,6 +118,7 @@ class Kernel(Cancellation):
         self.failed: list[WorkTask[Any]] = []
         self.runnable: deque[Strand] = deque()
         self.waits = 0
+        self.handlers = Handlers()
         self.heartbeats: dict[str, bytes] = {}
         self.rewinding: Rewriter | None = None
         self.sealed = False
@@ -121,10 +126,8 @@ class Kernel(Cancellation):
         self._awaits_left: int | None = None
         self._on_foreign = on_foreign
         self._expected: dict[str, Action] = {}
-        self._patches: dict[str, bool] = {}
         self.current: Strand | None = None
         self._strands: dict[Strand, None] = {}
-        self._random: random.Random | None = None
 
     # --- events in
 
@@ -134,6 +137,7 @@ class Kernel(Cancellation):
         Sets ``mismatch`` if the code asks for something else, or ends before it has asked for everything.
         """
         self._expected = {entry.id: entry for entry in history if isinstance(entry, ACTIONS)}
+        self.handlers.answered = answered_updates(history)
         self.replaying = True
         for entry in history:
             if type(entry) is TurnStarted:
@@ -180,6 +184,10 @@ class Kernel(Cancellation):
             self._settle(event.task, None, event.failure)
         elif isinstance(event, CancelRequested):
             self._interrupt()
+        elif isinstance(event, UpdateReceived):
+            strand = self.handlers.received(event)
+            if strand is not None:
+                self.spawn(strand)
         else:
             self._start(event, context)
 
@@ -346,16 +354,6 @@ class Kernel(Cancellation):
         self.ask(StartTimer(number, due))
         return self.work(number, None, None, in_scope=in_scope, on_settled=on_settled)
 
-    def patched(self, name: str) -> bool:
-        """Whether the code has a change: it has in every execution that first comes by here when it is there."""
-        known = self._patches.get(name)
-        if known is None:
-            action = UsePatch(f"patch:{name}", name)
-            known = self._patches[name] = not self.replaying or action.id in self._expected
-            if known:
-                self.ask(action)
-        return known
-
     @property
     def section(self) -> Section | None:
         """The critical section that the running code is in."""
@@ -365,14 +363,6 @@ class Kernel(Cancellation):
     def in_nursery(self) -> bool:
         """Whether the running code is a task of a nursery, or in the block of one."""
         return self.current is not None and (self.current.nursery is not None or self.current.nurseries > 0)
-
-    @property
-    def random(self) -> random.Random:
-        """The execution's random numbers: the same in each replay, others in each execution (O2)."""
-        self.check_running("random numbers are asked for")
-        if self._random is None:
-            self._random = random.Random(self.execution)  # noqa: S311 - determinism is the purpose
-        return self._random
 
     # --- the end
 

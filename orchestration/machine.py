@@ -30,7 +30,7 @@ from ..entities.messages import (
 )
 from ..storage.errors import InvariantViolated
 from .addresses import Addresses
-from .errors import ContinueAsNew, OrchestrationCanceled, OrchestrationTerminated
+from .errors import ContinueAsNew, InstanceFinished, OrchestrationCanceled, OrchestrationTerminated
 from .history import (
     START_TIMER,
     CancelRequested,
@@ -55,6 +55,7 @@ from .messages import (
     StartExecution,
     Suspend,
     Terminate,
+    UpdateRequested,
 )
 from .rewindable import Rewindable
 from .status import OrchestrationRecord, RuntimeStatus, execution_after
@@ -118,8 +119,8 @@ class OrchestrationMachine(Rewindable):
     def _drop_messages(self) -> None:
         """Drop what the old execution was sent and has not seen; locks that it was granted meanwhile are handed back (L5)."""
         for message in self.mailbox.clear():
-            if isinstance(message, SectionGranted):
-                self.effects.append(release_of(message.section, message.entities))
+            if isinstance(message, SectionGranted | UpdateRequested):
+                self._too_late(message)
             else:
                 _log.warning("%s for the replaced %r is dropped", type(message).__name__, self.instance_id)
 
@@ -227,6 +228,9 @@ class OrchestrationMachine(Rewindable):
     def _too_late(self, message: OrchestrationMessage) -> None:
         if isinstance(message, SectionGranted):
             self.effects.append(release_of(message.section, message.entities))  # handed back at once (L5)
+        elif isinstance(message, UpdateRequested) and message.reply_to is not None:
+            error = InstanceFinished(f"orchestration {self.instance_id!r} has ended before it took the update {message.name!r}")
+            self.effects.append(Answer(message.reply_to, Failure(FailureDetails.from_exception(error))))
         else:
             _log.info("%s for orchestration %r came too late and is dropped", type(message).__name__, self.instance_id)
 
@@ -240,6 +244,10 @@ class OrchestrationMachine(Rewindable):
                 if not self._can_be_interrupted(message.reason):
                     return None
                 event = CancelRequested(message.reason)
+            case UpdateRequested():
+                if self._refuse_update(message):
+                    return None
+                event = event_of(message)
             case Suspend():
                 self.changed = self._running.suspend(message.reason, None, self.now) or self.changed
                 return None
@@ -254,6 +262,14 @@ class OrchestrationMachine(Rewindable):
         self.journal.append(event)
         kernel.apply(event, self._context)
         return self._settle()
+
+    def _refuse_update(self, message: UpdateRequested) -> bool:
+        """Answer an update that the code does not accept; false if it does."""
+        assert self.kernel is not None
+        refusal = self.kernel.handlers.refusal(self.instance_id, message.name, message.arguments)
+        if refusal is not None and message.reply_to is not None:
+            self.effects.append(Answer(message.reply_to, refusal))
+        return refusal is not None
 
     def _can_be_interrupted(self, reason: str | None) -> bool:
         """Get ready to be cancelled; false if there is no code that could be interrupted."""
@@ -301,6 +317,8 @@ class OrchestrationMachine(Rewindable):
         if kernel.custom_status is not None and self.record is not None and kernel.custom_status != self.record.custom_status:
             self.record.custom_status, self.record.updated_at = kernel.custom_status, self.now
             self.changed = True
+        if kernel.handlers.answers:
+            self._answer_updates()
         ending = kernel.ending
         if ending is None:
             return
@@ -323,6 +341,7 @@ class OrchestrationMachine(Rewindable):
         record = self._running
         carried = [EventRaised(name, value) for name, value in old.events.kept()] if continued.keep_events else []
         self.effects.extend(self._leaving(record.execution, None))
+        self._answer_updates("the execution has continued as new before the update had ended")
         self.effects.append(Renewed())
         self.evict()
         self.addresses = Addresses()
@@ -347,6 +366,7 @@ class OrchestrationMachine(Rewindable):
         record.status, record.output, record.failure = status, output, failure
         record.updated_at = record.completed_at = self.now
         self.changed = True
+        self._answer_updates(f"orchestration {self.instance_id!r} has ended ({status.value}) before the update had")
         self.journal.append(ExecutionEnded(status, output, failure))
         self.effects.extend(self._leaving(record.execution, recursive))
         self._forget_open()
@@ -355,6 +375,8 @@ class OrchestrationMachine(Rewindable):
             record.start_at = None
         if status is RuntimeStatus.FAILED:
             self.mailbox.urge_grants()
+            for message in self.mailbox.take(lambda message: isinstance(message, UpdateRequested)):
+                self._too_late(message)
         if kernel is not None:
             record.unread_events = kernel.events.unread + sum(type(message) is EventRaised for _, message in self.mailbox.inbox)
             unawaited = kernel.unawaited_failures()

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..entities.messages import Answer, CallingTask, Outcome, RaiseEvent, SectionId, Send, StartInstance
+from ..entities.messages import Answer, CallingTask, Outcome, RaiseEvent, ReplyTo, SectionId, Send, StartInstance
 
 
 class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
@@ -73,6 +73,14 @@ class EventRaised(msgspec.Struct, frozen=True, array_like=True, tag="event"):
     value: bytes
 
 
+class UpdateRequested(msgspec.Struct, frozen=True, array_like=True, tag="update"):
+    """A client asks for an update and waits for its answer; the name is folded (O21)."""
+
+    name: str
+    arguments: bytes
+    reply_to: ReplyTo | None
+
+
 class Terminate(msgspec.Struct, frozen=True, array_like=True, tag="terminate"):
     """End at once, with the reason as output, and children too if recursive (O13)."""
 
@@ -111,7 +119,17 @@ class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
 
 
 OrchestrationMessage: TypeAlias = (
-    StartExecution | TaskResult | SectionGranted | TimerDue | EventRaised | Terminate | Cancel | Suspend | Resume | Rewind
+    StartExecution
+    | TaskResult
+    | SectionGranted
+    | TimerDue
+    | EventRaised
+    | UpdateRequested
+    | Terminate
+    | Cancel
+    | Suspend
+    | Resume
+    | Rewind
 )
 
 

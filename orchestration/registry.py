@@ -80,6 +80,7 @@ class Registry:
         self._provided: dict[str, Activity[Any, *tuple[Any, ...]]] = {}
         self._operations: dict[tuple[str, object], OperationDefinition] = {}
         self._strangers: dict[Callable[..., Any], ActivityDefinition] = {}
+        self._handlers: dict[types.CodeType, tuple[Codec[tuple[Any, ...]], Codec[Any]]] = {}
         self._anything = values.codec(object, place="value")
 
     # --- defining
@@ -157,6 +158,28 @@ class Registry:
         return ActivityDefinition(
             activity, *signature_codecs(activity.function, parameters, self.values, f"activity {activity.name!r}")
         )
+
+    def handler_codecs(self, function: object, where: str, *, may_wait: bool) -> tuple[Codec[tuple[Any, ...]], Codec[Any]]:
+        """The codecs of the arguments and the result of a handler; worked out once for each piece of code.
+
+        Args:
+          function: the handler.
+          where: how error messages name it.
+          may_wait: it may be ``async``.
+
+        Raises:
+          TypeError: it is no function, or ``async`` where it may not be.
+          DefinitionError: its types cannot be used.
+        """
+        if not (inspect.isfunction(function) or inspect.ismethod(function)):
+            raise TypeError(f"{where} is a function or method, not {function!r}")
+        if not may_wait and inspect.iscoroutinefunction(function):
+            raise TypeError(f"{where} is a plain function: it may not wait, and {function.__name__!r} is 'async def'")
+        found = self._handlers.get(function.__code__)
+        if found is None:
+            parameters = list(inspect.signature(function).parameters.values())
+            found = self._handlers[function.__code__] = signature_codecs(function, parameters, self.values, where)
+        return found
 
     # --- looking up
 
@@ -282,6 +305,14 @@ class Registry:
         """
         check_event_name(name)
         return self._anything.encode(value)
+
+    def handler_arguments(self, arguments: tuple[object, ...]) -> bytes:
+        """The arguments of a query or an update in their self-describing form.
+
+        Raises:
+          NotStorable: one cannot be kept exactly.
+        """
+        return self._anything.encode(list(arguments))
 
 
 def _is_entity_class_of(module: types.ModuleType, member: object) -> bool:

@@ -45,7 +45,9 @@ from .history import (
     TaskFailed,
     TimerFired,
     TurnStarted,
+    UpdateAnswered,
     Work,
+    answered_updates,
 )
 from .kernel import Kernel
 from .retry import step_and_attempt
@@ -79,9 +81,12 @@ class Rewinding:
         self._old = {entry.id: entry for entry in history if isinstance(entry, ACTIONS)}
         self._cancelled = {entry.task for entry in history if isinstance(entry, CancelWork)}
         kernel = self.kernel
+        kernel.handlers.answered = answered_updates(history)
         with kernel.rewinds(self, self._old):
             for entry in history:
-                if isinstance(entry, TaskFailed) and step_and_attempt(entry.task)[0] in without:
+                if isinstance(entry, UpdateAnswered):
+                    self.journal.append(entry)
+                elif isinstance(entry, TaskFailed) and step_and_attempt(entry.task)[0] in without:
                     self._failed.add(entry.task)
                     if entry.heartbeat is not None:
                         kernel.heartbeats[step_and_attempt(entry.task)[0]] = entry.heartbeat
