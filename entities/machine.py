@@ -75,6 +75,7 @@ class EntityMachine:
       effects: what the turns since the hub last looked have decided, in order.
       running: the async operation under way, if any.
       operations_run: operations that ended, well or not, since the machine was made.
+      succeeded: one has ended well since the hub last looked.
       queue, held, control: the lanes, see above.
       mailbox: numbers what is in them.
     """
@@ -88,6 +89,7 @@ class EntityMachine:
     effects: list[EntityEffect] = field(factory=list, init=False)
     running: RunningOperation | None = field(default=None, init=False)
     operations_run: int = field(default=0, init=False)
+    succeeded: bool = field(default=False, init=False)
     queue: Lane[EntityMessage] = field(factory=deque, init=False)
     held: Lane[EntityMessage] = field(factory=deque, init=False)
     control: Lane[EntityMessage] = field(factory=deque, init=False)
@@ -251,6 +253,7 @@ class EntityMachine:
             self.state = self._known.state.encode(live)
             self.version = self._known.version
             self._live = live
+        self.succeeded = True
         if effects:
             self.effects.extend(effects)
         if message.reply_to is not None:

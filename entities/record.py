@@ -16,8 +16,8 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
       state: the encoded state, ``None`` if the entity does not exist.
       version: the class version that the state was saved with.
       lock: the lock, ``None`` while free.
-      operated_at: the time of its last operation, microseconds since 1970.
-      letter_first: the number of its oldest dead letter.
+      operated_at: when its last operation that went well ended, microseconds since 1970.
+      letters: the numbers of its dead letters, oldest first.
       letter_next: the number that its next dead letter gets.
     """
 
@@ -27,5 +27,5 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
     version: int
     lock: Lock | None
     operated_at: int
-    letter_first: int = 0
+    letters: tuple[int, ...] = ()
     letter_next: int = 0

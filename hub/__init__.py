@@ -8,6 +8,7 @@ from .clock import trio_clock
 from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
 from .instance import Instance
+from .letter_verbs import DeadLetter
 from .queries import EntityInfo, Page
 from .statistics import HubStatistics
 from .status import InstanceStatus
@@ -16,6 +17,7 @@ from .task_hub import TaskHub
 __all__ = [
     "ActivityContext",
     "ClientBatch",
+    "DeadLetter",
     "EntityDescription",
     "EntityInfo",
     "HubClosed",

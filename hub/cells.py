@@ -18,7 +18,6 @@ from . import limits
 from .records import encode
 
 if TYPE_CHECKING:
-    from ..entities.lock import Lock
     from ..storage.store import Writes
 
 
@@ -80,11 +79,12 @@ class EntityCell(Cell):
 
     Attributes:
       machine: its machine.
-      operated_at: the time of its last operation, microseconds since 1970.
-      letter_first, letter_next: the numbers of its dead letters (E4).
+      operated_at: when its last operation that went well ended, microseconds since 1970; failed ones leave no trace (E4).
+      letters: the numbers of its dead letters, oldest first (E4); one that is not in it is gone.
+      letter_next: the number that its next dead letter gets.
     """
 
-    __slots__ = ("_written", "letter_first", "letter_next", "machine", "operated_at")
+    __slots__ = ("_written", "letter_next", "letters", "machine", "operated_at")
 
     machine: EntityMachine
 
@@ -92,21 +92,27 @@ class EntityCell(Cell):
         super().__init__(number, directory_key, stored)
         self.machine = machine
         self.operated_at = 0
-        self.letter_first = 0
+        self.letters: tuple[int, ...] = ()
         self.letter_next = 0
-        self._written: tuple[bytes | None, Lock | None, bool, int] = (None, None, False, 0)
+        self._written: tuple[object, ...] = ()
+
+    def note_success(self, now: int) -> None:
+        """After turns at that time: note it if an operation has gone well."""
+        if self.machine.succeeded:
+            self.machine.succeeded = False
+            self.operated_at = now
 
     def restore(self, record: EntityRecord) -> None:
         """Take over what is stored."""
         machine = self.machine
         machine.state, machine.version, machine.lock = record.state, record.version, record.lock
         self.operated_at = record.operated_at
-        self.letter_first, self.letter_next = record.letter_first, record.letter_next
+        self.letters, self.letter_next = record.letters, record.letter_next
         self._written = self._mark()
 
-    def _mark(self) -> tuple[bytes | None, Lock | None, bool, int]:
+    def _mark(self) -> tuple[object, ...]:
         lock = self.machine.lock
-        return self.machine.state, lock, lock is not None and lock.releasing, self.letter_next
+        return self.machine.state, lock, lock is not None and lock.releasing, self.letters, self.operated_at
 
     def flush(self, writes: Writes) -> None:
         """Write the record if it changed; delete everything if nothing is left to keep (E11)."""
@@ -114,7 +120,7 @@ class EntityCell(Cell):
         self._flush_mailbox(machine.mailbox, writes)
         if self.damaged:
             return
-        if machine.empty and self.letter_first == self.letter_next:
+        if machine.empty and not self.letters:
             if self.stored:
                 writes[tables.INSTANCES][self.prefix] = None
                 writes[tables.DIRECTORY][self.directory_key] = None
@@ -127,7 +133,7 @@ class EntityCell(Cell):
         entity_id = machine.entity_id
         record = EntityRecord(
             entity_id.name, entity_id.key, machine.state, machine.version, machine.lock, self.operated_at,
-            self.letter_first, self.letter_next,
+            self.letters, self.letter_next,
         )  # fmt: skip
         writes[tables.INSTANCES][self.prefix] = encode(record)
         if not self.stored:

@@ -58,7 +58,8 @@ from .batch import OpenBatch
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .clock import HubClock, as_datetime
 from .guard import no_trio
-from .records import ActivityRecord, LetterRecord, activity_key, encode
+from .letters import keep_letter
+from .records import ActivityRecord, activity_key, encode
 from .requests import Requests
 from .residence import Residence
 from .timers import TimerRecord, Timers
@@ -230,7 +231,7 @@ class Engine:
                 cell = ready.popleft()
                 if isinstance(cell, EntityCell):
                     cell.machine.advance(date, limits.TURN_MESSAGES_MAX)
-                    cell.operated_at = now
+                    cell.note_success(now)
                 else:
                     self._orchestrate(cell, now)
                 self.turns += 1
@@ -328,15 +329,7 @@ class Engine:
 
     def _letter(self, cell: AnyCell, effect: Letter) -> None:
         assert isinstance(cell, EntityCell)
-        entity_id = cell.machine.entity_id
-        _log.warning("signal %r to %s failed and is kept as a dead letter: %s", effect.message.name, entity_id, effect.failure)
-        letters = self.batch.writes[tables.LETTERS]
-        record = LetterRecord(entity_id.name, entity_id.key, effect.message, effect.failure, self.clock.now())
-        letters[cell.prefix + keys.u64(cell.letter_next)] = encode(record)
-        cell.letter_next += 1
-        if cell.letter_next - cell.letter_first > limits.LETTERS_MAX:
-            letters[cell.prefix + keys.u64(cell.letter_first)] = None
-            cell.letter_first += 1
+        keep_letter(cell, effect, self.clock.now(), self.batch)
 
     def _start_activity(self, cell: AnyCell, effect: StartActivity) -> None:
         reply_to = effect.reply_to

@@ -20,7 +20,7 @@ from .ack import Ack
 from .intents import SignalIntent, check_room, submit
 from .opening import OpenableHub
 from .operations import inside_operation
-from .records import LetterRecord, decode_instance, decode_letter
+from .records import decode_instance
 from .requests import check_request_id, fingerprint
 
 if TYPE_CHECKING:
@@ -174,18 +174,3 @@ class EntityVerbs(OpenableHub):
         if not isinstance(record, EntityRecord) or record.state is None:
             return None
         return read_state(definition, target, record.state, record.version)
-
-    async def dead_letters(self, ref: EntityId) -> list[LetterRecord]:
-        """The failed signals that are kept for an entity, oldest first (E4).
-
-        Raises:
-          TypeError: ``ref`` is no entity id.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        target = checked_entity_id(ref, "dead_letters")
-        await trio.lowlevel.checkpoint()
-        number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
-        if number is None:
-            return []
-        return [decode_letter(data) for _, data in runtime.store.scan(tables.LETTERS, number, keys.prefix_end(number))]

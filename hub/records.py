@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from ..entities.failures import FailureDetails
+from ..entities.ids import EntityId
 from ..entities.messages import CallingTask, LockRelease, LockRequest, Operation, Outcome
 from ..entities.record import EntityRecord
 from ..orchestration.history import HistoryEntry
@@ -49,13 +50,18 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request")
 
 
 class LetterRecord(msgspec.Struct, frozen=True, array_like=True, tag="letter"):
-    """A dead letter: a signal that failed (E4)."""
+    """A dead letter: a signal that failed, why, and when (E4)."""
 
     name: str
     key: str
     message: Operation
     failure: FailureDetails
     at: int
+
+    @property
+    def entity_id(self) -> EntityId:
+        """The entity that it was sent to."""
+        return EntityId.of_parts((self.name, self.key))
 
 
 InstanceRecord = EntityRecord | OrchestrationRecord

@@ -18,6 +18,7 @@ from .client_batch import ClientBatch
 from .clock import wall_clock
 from .describing import DescribeVerbs
 from .entity_verbs import EntityVerbs
+from .letter_verbs import LetterVerbs
 from .opening import HubOptions
 from .orchestration_verbs import OrchestrationVerbs
 from .statistics import HubStatistics, statistics_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
+class TaskHub(EntityVerbs, LetterVerbs, OrchestrationVerbs, DescribeVerbs):
     """A task hub: entities and orchestrations on one store, driven by one Trio task.
 
     An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.

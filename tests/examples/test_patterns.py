@@ -323,7 +323,7 @@ async def test_a_refused_report_leaves_no_trace(autojump_clock: object) -> None:
         for number, celsius in enumerate([1.0, -300.0, 3.0], 1):
             await hub.signal_entity(station, Station.report, number, celsius, "north")
         await hub.wait_idle()
-        state, letters = await hub.read_entity(station), await hub.dead_letters(station)
+        state, letters = await hub.read_entity(station), (await hub.dead_letters(station)).items
 
     assert state == Station(last=3, count=2, total=4.0, highest=3.0)
     assert [letter.failure.is_caused_by(ValueError) for letter in letters] == [True]

@@ -175,7 +175,7 @@ async def test_D9_what_is_set_aside_is_kept(table: str) -> None:
             assert outputs == [3, 7, "finished", "awake"], what(table, key, sound)
             assert await hub.call_entity(Ledger.at("noted"), Ledger.note, 1, request_id="asked") == 1
             assert await hub.read_entity(Ledger.at("noted")) == Ledger([1, 2]), what(table, key, sound)
-            assert len(await hub.dead_letters(Ledger.at("lettered"))) == 1, what(table, key, sound)
+            assert len((await hub.dead_letters(Ledger.at("lettered"))).items) == 1, what(table, key, sound)
 
 
 async def test_D9_damage_is_reported_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
