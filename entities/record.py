@@ -19,6 +19,7 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
       operated_at: when its last operation that went well ended, microseconds since 1970.
       letters: the numbers of its dead letters, oldest first.
       letter_next: the number that its next dead letter gets.
+      delayed: how many delayed signals are to be delivered to it.
     """
 
     name: str
@@ -29,3 +30,4 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
     operated_at: int
     letters: tuple[int, ...] = ()
     letter_next: int = 0
+    delayed: int = 0

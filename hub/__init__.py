@@ -5,6 +5,7 @@ from __future__ import annotations
 from .activities import ActivityContext, activity_context
 from .client_batch import ClientBatch
 from .clock import trio_clock
+from .delayed_verbs import DelayedSignal
 from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
 from .instance import Instance
@@ -18,6 +19,7 @@ __all__ = [
     "ActivityContext",
     "ClientBatch",
     "DeadLetter",
+    "DelayedSignal",
     "EntityDescription",
     "EntityInfo",
     "HubClosed",

@@ -82,9 +82,10 @@ class EntityCell(Cell):
       operated_at: when its last operation that went well ended, microseconds since 1970; failed ones leave no trace (E4).
       letters: the numbers of its dead letters, oldest first (E4); one that is not in it is gone.
       letter_next: the number that its next dead letter gets.
+      delayed: how many delayed signals are to be delivered to it (E10).
     """
 
-    __slots__ = ("_written", "letter_next", "letters", "machine", "operated_at")
+    __slots__ = ("_written", "delayed", "letter_next", "letters", "machine", "operated_at")
 
     machine: EntityMachine
 
@@ -94,6 +95,7 @@ class EntityCell(Cell):
         self.operated_at = 0
         self.letters: tuple[int, ...] = ()
         self.letter_next = 0
+        self.delayed = 0
         self._written: tuple[object, ...] = ()
 
     def note_success(self, now: int) -> None:
@@ -107,12 +109,13 @@ class EntityCell(Cell):
         machine = self.machine
         machine.state, machine.version, machine.lock = record.state, record.version, record.lock
         self.operated_at = record.operated_at
-        self.letters, self.letter_next = record.letters, record.letter_next
+        self.letters, self.letter_next, self.delayed = record.letters, record.letter_next, record.delayed
         self._written = self._mark()
 
     def _mark(self) -> tuple[object, ...]:
         lock = self.machine.lock
-        return self.machine.state, lock, lock is not None and lock.releasing, self.letters, self.operated_at
+        releasing = lock is not None and lock.releasing
+        return self.machine.state, lock, releasing, self.operated_at, self.letters, self.delayed
 
     def flush(self, writes: Writes) -> None:
         """Write the record if it changed; delete everything if nothing is left to keep (E11)."""
@@ -120,7 +123,7 @@ class EntityCell(Cell):
         self._flush_mailbox(machine.mailbox, writes)
         if self.damaged:
             return
-        if machine.empty and not self.letters:
+        if machine.empty and not self.letters and not self.delayed:
             if self.stored:
                 writes[tables.INSTANCES][self.prefix] = None
                 writes[tables.DIRECTORY][self.directory_key] = None
@@ -133,7 +136,7 @@ class EntityCell(Cell):
         entity_id = machine.entity_id
         record = EntityRecord(
             entity_id.name, entity_id.key, machine.state, machine.version, machine.lock, self.operated_at,
-            self.letters, self.letter_next,
+            self.letters, self.letter_next, self.delayed,
         )  # fmt: skip
         writes[tables.INSTANCES][self.prefix] = encode(record)
         if not self.stored:

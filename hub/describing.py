@@ -33,6 +33,8 @@ class EntityDescription:
       waiting: the instance ids of those that wait for the lock, in order.
       queued: the names of the operations that wait, in order; the holder's own first.
       running: the name of the async operation that runs.
+      delayed_signals: how many signals wait for their time (E10).
+      dead_letters: how many failed signals are kept (E4).
     """
 
     entity_id: EntityId
@@ -41,6 +43,8 @@ class EntityDescription:
     waiting: tuple[str, ...]
     queued: tuple[str, ...]
     running: str | None
+    delayed_signals: int
+    dead_letters: int
 
 
 def _describe_entity(cell: EntityCell) -> EntityDescription:
@@ -58,6 +62,8 @@ def _describe_entity(cell: EntityCell) -> EntityDescription:
             if isinstance(message, Operation) and (running is None or number != running.number)
         ),
         running=None if running is None else running.message.name,
+        delayed_signals=cell.delayed,
+        dead_letters=len(cell.letters),
     )
 
 

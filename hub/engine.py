@@ -23,6 +23,7 @@ from ..entities.messages import (
     Answer,
     CallingTask,
     ClientRequest,
+    DropSignal,
     EntityMessage,
     Failure,
     Granted,
@@ -30,6 +31,7 @@ from ..entities.messages import (
     Outcome,
     RaiseEvent,
     Send,
+    SendLater,
     StartInstance,
     WaitingClient,
 )
@@ -57,12 +59,14 @@ from .ack import Ack
 from .batch import OpenBatch
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .clock import HubClock, as_datetime
+from .delayed import DelayedSignals
+from .due import Due
 from .guard import no_trio
 from .letters import keep_letter
 from .records import ActivityRecord, activity_key, encode
 from .requests import Requests
 from .residence import Residence
-from .timers import TimerRecord, Timers
+from .timers import Timers
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class Engine:
       batch: the batch that turns are gathered into.
       ready: instances with something to do, in the order in which they get their turn.
       backlog: messages that are ready to be worked off.
+      delayed: the delayed signals.
       calls: clients that wait for an operation's outcome, by token.
       turns: turns that were run since the hub was opened.
     """
@@ -96,6 +101,8 @@ class Engine:
         self.backlog = 0
         self.calls: dict[int, Ack] = {}
         self.turns = 0
+        self.delayed = DelayedSignals(timers, residence, self.touch)
+        self._due = Due(timers, self.delayed, residence, self.to_orchestration)
         self._new_id = new_id
         self._handlers: dict[type, Callable[[AnyCell, Any], None]] = {
             Send: lambda _, effect: self.to_entity(effect.target, effect.message),
@@ -108,8 +115,10 @@ class Engine:
             CancelActivity: self._cancel_activity,
             StartChild: self._start_child,
             TellChild: self._tell_child,
-            SetTimer: self._set_timer,
-            DropTimer: self._drop_timer,
+            SetTimer: lambda cell, effect: self._due.set_timer(cell, effect, self.batch),
+            DropTimer: lambda cell, effect: self._due.set_timer(cell, effect, self.batch),
+            SendLater: lambda cell, effect: self.delayed.carry_out(cell, effect, self.batch),
+            DropSignal: lambda cell, effect: self.delayed.carry_out(cell, effect, self.batch),
             Renewed: self._renewed,
             Finished: self._finished,
         }
@@ -366,26 +375,18 @@ class Engine:
             return
         self.create(effect.instance_id, effect.message)
 
-    def _set_timer(self, cell: AnyCell, effect: SetTimer) -> None:
-        self.timers.set(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
-
-    def _drop_timer(self, cell: AnyCell, effect: DropTimer) -> None:
-        self.timers.drop(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
+    @property
+    def full(self) -> bool:
+        """Whether so much is ready, or changed by the open batch, that what is due has to wait its turn."""
+        return self.backlog >= limits.BACKLOG_MAX or len(self.batch.cells) >= limits.BATCH_INSTANCES_MAX
 
     def fire_timers(self, under_way: OpenBatch | None) -> None:
-        """Deliver the timers whose time has come."""
-        for record in self.timers.take_due(self.clock.now(), self.batch, under_way):
-            cell = self.residence.orchestration(record.instance_id)
-            if cell is not None:
-                self.to_orchestration(cell, record.due())
+        """Let happen what is due."""
+        if not self.full:
+            self._due.happen(self.clock.now(), self.batch, under_way)
 
     def _finished(self, cell: AnyCell, _: Finished) -> None:
         assert isinstance(cell, OrchestrationCell)
         record = cell.machine.record
         assert record is not None
         self.batch.finished.append(record)
-
-
-def _timer_record(cell: AnyCell, effect: SetTimer | DropTimer) -> TimerRecord:
-    assert isinstance(cell, OrchestrationCell)
-    return TimerRecord(cell.machine.instance_id, effect.execution, effect.task)

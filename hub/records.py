@@ -39,7 +39,7 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request")
     Attributes:
       fingerprint: of verb, target and arguments.
       expires_at: microseconds since 1970; 0 for a start, which lives as long as its instance.
-      target: the instance id of a start, else empty.
+      target: the instance id of a start, the id of a delayed signal, else empty.
       outcome: the answer of a call, once there.
     """
 

@@ -147,6 +147,7 @@ class Runtime:
                 ack.succeed(record)
         self.requests.committed(batch)
         self.timers.committed(batch)
+        self.engine.delayed.committed(batch)
         if not self._open:
             return
         if batch.cancelled:

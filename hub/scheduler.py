@@ -107,10 +107,9 @@ class Scheduler:
             for ack in idle:
                 ack.succeed(None)
         # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
-        left = self._engine.timers.seconds_left(self._engine.clock.now())
-        with trio.move_on_after(
-            left if left == math.inf or not self._engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)
-        ):
+        engine = self._engine
+        left = math.inf if engine.full else engine.timers.seconds_left(engine.clock.now())
+        with trio.move_on_after(left if left == math.inf or not engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)):
             await self._parked.wait()
         self._parked = trio.Event()
 

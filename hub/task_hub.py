@@ -16,6 +16,7 @@ import trio
 from . import limits
 from .client_batch import ClientBatch
 from .clock import wall_clock
+from .delayed_verbs import DelayedVerbs
 from .describing import DescribeVerbs
 from .entity_verbs import EntityVerbs
 from .letter_verbs import LetterVerbs
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-class TaskHub(EntityVerbs, LetterVerbs, OrchestrationVerbs, DescribeVerbs):
+class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, OrchestrationVerbs, DescribeVerbs):
     """A task hub: entities and orchestrations on one store, driven by one Trio task.
 
     An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..entities.messages import Answer, CallingTask, Outcome, RaiseEvent, SectionId, Send, StartInstance
+from ..entities.messages import Answer, CallingTask, DropSignal, Outcome, RaiseEvent, SectionId, Send, SendLater, StartInstance
 
 
 class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
@@ -149,6 +149,8 @@ class Finished(msgspec.Struct, frozen=True):
 
 OrchestrationEffect: TypeAlias = (
     Send
+    | SendLater
+    | DropSignal
     | Answer
     | StartInstance
     | RaiseEvent

@@ -29,6 +29,8 @@ VERBS: dict[str, Callable[[TaskHub], Any]] = {
     "read_entity": lambda hub: hub.read_entity(Account.at("a")),
     "describe an entity": lambda hub: hub.describe(Account.at("a")),
     "dead_letters": lambda hub: hub.dead_letters(Account.at("a")),
+    "delayed_signals": lambda hub: hub.delayed_signals(Account.at("a")),
+    "cancel_signal": lambda hub: hub.cancel_signal("0" * 48),
     "redrive_dead_letters": lambda hub: hub.redrive_dead_letters(),
     "discard_dead_letters": lambda hub: hub.discard_dead_letters(),
     "start": lambda hub: hub.start(receive),

@@ -1,0 +1,58 @@
+"""Letting happen what is due: timers, delayed signals (D6, E10, O8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..orchestration.messages import DropTimer, OrchestrationMessage, SetTimer
+from .cells import AnyCell, OrchestrationCell
+from .timers import SignalRecord, TimerRecord, Timers
+
+if TYPE_CHECKING:
+    from .batch import OpenBatch
+    from .delayed import DelayedSignals
+    from .residence import Residence
+
+
+class Due:
+    """What engine and timers have to do with each other.
+
+    Args:
+      timers: the timers.
+      delayed: the delayed signals among them.
+      residence: finds instances.
+      to_orchestration: delivers a message.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        delayed: DelayedSignals,
+        residence: Residence,
+        to_orchestration: Callable[[OrchestrationCell, OrchestrationMessage], None],
+    ) -> None:
+        self._timers = timers
+        self._delayed = delayed
+        self._residence = residence
+        self._to_orchestration = to_orchestration
+
+    def set_timer(self, cell: AnyCell, effect: SetTimer | DropTimer, batch: OpenBatch) -> None:
+        """Set or forget a timer of an orchestration (O8)."""
+        assert isinstance(cell, OrchestrationCell)
+        record = TimerRecord(cell.machine.instance_id, effect.execution, effect.task)
+        key = record.key(cell.prefix, effect.fire_at)
+        if isinstance(effect, SetTimer):
+            self._timers.set(batch, key, record)
+        else:
+            self._timers.drop(batch, key)
+
+    def happen(self, now: int, batch: OpenBatch, under_way: OpenBatch | None) -> None:
+        """Let a page of what is due happen, within the open batch."""
+        for key, record in self._timers.take_due(now, batch, under_way):
+            if isinstance(record, TimerRecord):
+                cell = self._residence.orchestration(record.instance_id)
+                if cell is not None:
+                    self._to_orchestration(cell, record.due())
+            elif isinstance(record, SignalRecord):
+                self._delayed.deliver(key, record, batch)
