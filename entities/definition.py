@@ -52,6 +52,7 @@ class EntityDefinition:
       version: the version that its states are saved with.
       state: the codec of its state.
       operations: by name.
+      idle_ttl: how long an entity may be idle before it expires, microseconds; ``None`` for ever.
     """
 
     name: str
@@ -59,6 +60,7 @@ class EntityDefinition:
     version: int
     state: Codec[Any]
     operations: dict[str, OperationDefinition]
+    idle_ttl: int | None = None
 
     def operation(self, name: str) -> OperationDefinition:
         """The operation of that name.
@@ -94,7 +96,12 @@ def define_entity(cls: type[Entity], values: Values) -> EntityDefinition:
             operations[name] = _operation(cls, name, member, values)
     try:
         return EntityDefinition(
-            cls.entity_name(), cls, cls.__dict__.get("_perdure_version", 0), values.codec(cls, place="state"), operations
+            cls.entity_name(),
+            cls,
+            cls.__dict__.get("_perdure_version", 0),
+            values.codec(cls, place="state"),
+            operations,
+            cls.__dict__.get("_perdure_idle_ttl"),
         )
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"the state of entity class {cls.__name__} cannot be stored: {error}") from error

@@ -8,10 +8,12 @@ is defined to a hub, in :mod:`.definition`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from .context import EntityContext
 from .ids import EntityRef, check_entity_name
+from .times import due_time
 
 E = TypeVar("E", bound="Entity")
 
@@ -36,6 +38,7 @@ class Entity:
     _perdure_context: EntityContext | None
     _perdure_name: ClassVar[str | None] = None
     _perdure_version: ClassVar[int] = 0
+    _perdure_idle_ttl: ClassVar[int | None] = None
 
     @classmethod
     def at(cls: type[E], key: str) -> EntityRef[E]:
@@ -82,7 +85,9 @@ class Entity:
         return context
 
 
-def entity(*, name: str | None = None, version: int = 0) -> Callable[[type[E]], type[E]]:
+def entity(
+    *, name: str | None = None, version: int = 0, idle_ttl: timedelta | float | None = None
+) -> Callable[[type[E]], type[E]]:
     """Set options of an entity class.
 
     Place it above ``@define`` or ``@dataclass``.
@@ -90,10 +95,13 @@ def entity(*, name: str | None = None, version: int = 0) -> Callable[[type[E]], 
     Args:
       name: the name that its entities are addressed by; the class's name if left out.
       version: the version of its state, 0 or more, saved with each state (E12).
+      idle_ttl: an entity is deleted, as by ``delete``, when no operation has gone well for that long (seconds or a
+        timedelta) and nothing holds it: no lock, queued message or delayed signal. Reads and failed operations do not count.
+        For an entity that exists already it begins to count with its next operation.
 
     Raises:
-      TypeError: what is decorated is no entity class, or the version is no int.
-      ValueError: the name is not allowed (I1), or the version is negative.
+      TypeError: what is decorated is no entity class, the version is no int, or ``idle_ttl`` no duration.
+      ValueError: the name is not allowed (I1), the version is negative, or ``idle_ttl`` is not above 0 and finite.
     """
     if name is not None:
         check_entity_name(name)
@@ -101,6 +109,7 @@ def entity(*, name: str | None = None, version: int = 0) -> Callable[[type[E]], 
         raise TypeError(f"the version of an entity class is an int, not {type(version).__name__}")
     if version < 0:
         raise ValueError(f"the version of an entity class is 0 or more, not {version}")
+    ttl = None if idle_ttl is None else _microseconds_above_0(idle_ttl)
 
     def decorate(cls: type[E]) -> type[E]:
         if not (isinstance(cls, type) and issubclass(cls, Entity)):  # pyright: ignore[reportUnnecessaryIsInstance] - users may decorate anything
@@ -108,6 +117,16 @@ def entity(*, name: str | None = None, version: int = 0) -> Callable[[type[E]], 
         options: Any = cls
         options._perdure_name = name
         options._perdure_version = version
+        options._perdure_idle_ttl = ttl
         return cls
 
     return decorate
+
+
+def _microseconds_above_0(idle_ttl: timedelta | float) -> int:
+    if isinstance(idle_ttl, datetime):
+        raise TypeError(f"idle_ttl is a duration, seconds or a timedelta, not the point in time {idle_ttl!r}")
+    ttl = due_time(idle_ttl, 0)
+    if ttl <= 0:
+        raise ValueError(f"idle_ttl is above 0, not {idle_ttl!r}: an entity that is not to be kept can delete itself")
+    return ttl

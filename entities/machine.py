@@ -268,6 +268,10 @@ class EntityMachine:
         else:
             self.effects.append(Answer(message.reply_to, Failure(failure)))
 
+    def expire(self) -> None:
+        """Delete the state of an entity that has been idle for so long; no code of the class runs."""
+        self.state = self._live = None
+
     def _materialize(self) -> Entity:
         """A live object of the encoded state, or of the class's defaults."""
         if self.state is None:

@@ -20,6 +20,7 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
       letters: the numbers of its dead letters, oldest first.
       letter_next: the number that its next dead letter gets.
       delayed: how many delayed signals are to be delivered to it.
+      expires_at: when it is looked at whether it has expired, microseconds since 1970; 0 for never.
     """
 
     name: str
@@ -31,3 +32,4 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
     letters: tuple[int, ...] = ()
     letter_next: int = 0
     delayed: int = 0
+    expires_at: int = 0

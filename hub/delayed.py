@@ -13,19 +13,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from ..entities.delayed import parts_of
 from ..entities.messages import DropSignal, SendLater
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from .cells import AnyCell, EntityCell
-from .timers import SignalRecord, Timers, signal_key
+from .records import SignalRecord
+from .timers import Timers
 
 if TYPE_CHECKING:
     from .batch import OpenBatch
     from .residence import Residence
 
 _log = logging.getLogger(__name__)
+_NOBODY: Final = keys.u64(0)
+"""The number that no instance has."""
 
 
 class DelayedSignals:
@@ -117,6 +121,22 @@ class DelayedSignals:
         return cell
 
 
+def signal_key(signal_id: str) -> bytes:
+    """The key of a delayed signal."""
+    due, digest = parts_of(signal_id)
+    return keys.u64(due) + _NOBODY + digest
+
+
+def is_signal_key(key: bytes) -> bool:
+    """Whether a key is that of a delayed signal."""
+    return key[8:16] == _NOBODY
+
+
+def signal_id_of_key(key: bytes) -> str:
+    """The id of the delayed signal under a key."""
+    return key[:8].hex() + key[16:].hex()
+
+
 def index_key(cell: EntityCell, key: bytes) -> bytes:
     """The key of a signal in the index by entity."""
     return cell.prefix + key[:8] + key[16:]
@@ -124,7 +144,7 @@ def index_key(cell: EntityCell, key: bytes) -> bytes:
 
 def key_of_index(index: bytes) -> bytes:
     """The key of a signal among the timers, from its key in the index."""
-    return index[8:16] + keys.u64(0) + index[16:]
+    return index[8:16] + _NOBODY + index[16:]
 
 
 def _name_of(cell: AnyCell) -> str:

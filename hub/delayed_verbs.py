@@ -14,10 +14,10 @@ from ..entities.ids import EntityId
 from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
 from .clock import as_datetime
-from .delayed import key_of_index
+from .delayed import is_signal_key, key_of_index, signal_id_of_key
 from .opening import OpenableHub
 from .queries import Page, Pages, find
-from .timers import SignalRecord, is_signal_key, signal_id_of_key
+from .records import SignalRecord
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -1,4 +1,4 @@
-"""Letting happen what is due: timers, delayed signals (D6, E10, O8)."""
+"""Letting happen what is due: timers (O8), delayed signals (E10), and the end of entities that nobody uses (idle_ttl)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..orchestration.messages import DropTimer, OrchestrationMessage, SetTimer
+from . import limits
 from .cells import AnyCell, OrchestrationCell
-from .timers import SignalRecord, TimerRecord, Timers
+from .records import IdleRecord, SignalRecord, TimerRecord
+from .timers import Timers
 
 if TYPE_CHECKING:
     from .batch import OpenBatch
@@ -23,6 +25,7 @@ class Due:
       delayed: the delayed signals among them.
       residence: finds instances.
       to_orchestration: delivers a message.
+      touch: tells the engine that a cell changed, and how many messages it got.
     """
 
     def __init__(
@@ -31,17 +34,19 @@ class Due:
         delayed: DelayedSignals,
         residence: Residence,
         to_orchestration: Callable[[OrchestrationCell, OrchestrationMessage], None],
+        touch: Callable[[AnyCell, int], None],
     ) -> None:
         self._timers = timers
         self._delayed = delayed
         self._residence = residence
         self._to_orchestration = to_orchestration
+        self._touch = touch
 
     def set_timer(self, cell: AnyCell, effect: SetTimer | DropTimer, batch: OpenBatch) -> None:
         """Set or forget a timer of an orchestration (O8)."""
         assert isinstance(cell, OrchestrationCell)
         record = TimerRecord(cell.machine.instance_id, effect.execution, effect.task)
-        key = record.key(cell.prefix, effect.fire_at)
+        key = record.row(cell.prefix, effect.fire_at)
         if isinstance(effect, SetTimer):
             self._timers.set(batch, key, record)
         else:
@@ -56,3 +61,17 @@ class Due:
                     self._to_orchestration(cell, record.due())
             elif isinstance(record, SignalRecord):
                 self._delayed.deliver(key, record, batch)
+            else:
+                self._expire(key, record, now, batch)
+
+    def _expire(self, key: bytes, record: IdleRecord, now: int, batch: OpenBatch) -> None:
+        cell = self._residence.entity(record.entity_id)
+        if cell.damaged:
+            self._timers.set_aside(key, batch)
+            return
+        if cell.machine.definition is None:  # a deploy is under way (O18): look again later
+            cell.expires_at = now + limits.UNDEFINED_EXPIRY_SECONDS * 1_000_000
+            self._timers.set(batch, record.row(cell.prefix, cell.expires_at), record)
+        else:
+            cell.expire(now)
+        self._touch(cell, 0)

@@ -102,7 +102,7 @@ class Engine:
         self.calls: dict[int, Ack] = {}
         self.turns = 0
         self.delayed = DelayedSignals(timers, residence, self.touch)
-        self._due = Due(timers, self.delayed, residence, self.to_orchestration)
+        self._due = Due(timers, self.delayed, residence, self.to_orchestration, self.touch)
         self._new_id = new_id
         self._handlers: dict[type, Callable[[AnyCell, Any], None]] = {
             Send: lambda _, effect: self.to_entity(effect.target, effect.message),

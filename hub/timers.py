@@ -9,94 +9,16 @@ nobody can tell from coming due a moment later.
 from __future__ import annotations
 
 import logging
-from typing import Final, TypeAlias
 
-import msgspec
-
-from ..entities.delayed import parts_of
-from ..entities.ids import EntityId
-from ..entities.messages import Operation
-from ..orchestration.messages import TimerDue
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from ..storage.store import Store
 from .batch import OpenBatch
-from .records import encode
+from .records import DueRecord, decode_due, encode
 
 _log = logging.getLogger(__name__)
 _PAGE = 500
 _NEVER = 1 << 63
-_NOBODY: Final = keys.u64(0)
-"""The number that no instance has."""
-
-
-class TimerRecord(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
-    """A timer of an orchestration."""
-
-    instance_id: str
-    execution: str
-    task: str
-
-    def key(self, prefix: bytes, due: int) -> bytes:
-        """Its key: of an instance with that number."""
-        return keys.u64(due) + prefix + bytes.fromhex(self.execution) + self.task.encode()
-
-    def due(self) -> TimerDue:
-        """The message that it delivers."""
-        return TimerDue(self.execution, self.task)
-
-
-class SignalRecord(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
-    """A delayed signal.
-
-    Attributes:
-      name, key: the entity that it is for.
-      message: the operation.
-      sender: the instance id of the orchestration, or the printed id of the entity, that sent it; empty for a client.
-    """
-
-    name: str
-    key: str
-    message: Operation
-    sender: str
-
-    @property
-    def entity_id(self) -> EntityId:
-        """The entity that it is for."""
-        return EntityId.of_parts((self.name, self.key))
-
-
-class IdleRecord(msgspec.Struct, frozen=True, array_like=True, tag="idle"):
-    """An entity that may have been idle for long enough to expire."""
-
-    name: str
-    key: str
-
-
-DueRecord: TypeAlias = TimerRecord | SignalRecord | IdleRecord
-
-_decode = msgspec.msgpack.Decoder(DueRecord).decode
-
-
-def signal_key(signal_id: str) -> bytes:
-    """The key of a delayed signal."""
-    due, digest = parts_of(signal_id)
-    return keys.u64(due) + _NOBODY + digest
-
-
-def is_signal_key(key: bytes) -> bool:
-    """Whether a key is that of a delayed signal."""
-    return key[8:16] == _NOBODY
-
-
-def signal_id_of_key(key: bytes) -> str:
-    """The id of the delayed signal under a key."""
-    return key[:8].hex() + key[16:].hex()
-
-
-def idle_key(prefix: bytes, due: int) -> bytes:
-    """The key of an expiry: of the entity with that number."""
-    return keys.u64(due) + prefix
 
 
 class Timers:
@@ -109,7 +31,7 @@ class Timers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.next_due = 0
-        self._damaged: set[bytes] = set()
+        self._aside: set[bytes] = set()
 
     def set(self, batch: OpenBatch, key: bytes, record: DueRecord) -> None:
         """Store a row with the open batch."""
@@ -126,7 +48,7 @@ class Timers:
           DamagedRecord: it is damaged.
         """
         value = self._store.get(tables.TIMERS, key)
-        return None if value is None else _decode(value)
+        return None if value is None else decode_due(value)
 
     def committed(self, batch: OpenBatch) -> None:
         """What a batch stored can come due from now on."""
@@ -157,17 +79,22 @@ class Timers:
             start = page[-1] + b"\0"
 
     def _take(self, key: bytes, gone: dict[bytes, bytes | None], due: list[tuple[bytes, DueRecord]]) -> None:
-        if key in self._damaged:
+        if key in self._aside:
             return
         try:
             record = self.stored(key)
         except DamagedRecord as error:
-            self._damaged.add(key)
+            self._aside.add(key)
             _log.error("a timer is damaged and set aside: %s", error)
             return
         if record is not None:
             gone[key] = None
             due.append((key, record))
+
+    def set_aside(self, key: bytes, batch: OpenBatch) -> None:
+        """Leave a row that was taken, and cannot be used, where it is until the hub is opened again."""
+        del batch.writes[tables.TIMERS][key]
+        self._aside.add(key)
 
     def seconds_left(self, now: int) -> float:
         """Seconds until something may be due; infinite if nothing is."""

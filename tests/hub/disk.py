@@ -68,6 +68,8 @@ def _check_counts(rows: Rows) -> None:
         assert letters == record.letters, f"{record.name} {record.key!r} has other letters than its record says"
         delayed = [key for key in rows[tables.DELAYED] if key[:8] == number]
         assert len(delayed) == record.delayed, f"{record.name} {record.key!r} has another number of delayed signals"
+    expiring = {record.expires_at.to_bytes(8, "big") + number for number, record in entities(rows).items() if record.expires_at}
+    assert expiring == {key for key in rows[tables.TIMERS] if len(key) == 16}, "expiries are not where the records say"
     indexed = {key[8:16] + bytes(8) + key[16:] for key in rows[tables.DELAYED]}
     assert indexed == {key for key in rows[tables.TIMERS] if key[8:16] == bytes(8)}, "the index of delayed signals is wrong"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,16 +13,15 @@ from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perdure.entities import Entity, EntityId, EntityOperationFailed
-from perdure.hub import HubClosed, RequestMismatch, TaskHub, limits
+from perdure.hub import RequestMismatch, TaskHub, limits
 from perdure.orchestration import OrchestrationContext, orchestrator
 from perdure.storage import tables
-from perdure.storage.errors import StorageInDoubt
 from perdure.storage.memory_store import MemoryStore
 
 from ..entities.on_hub import BrokenStore, opened
 from . import disk
-from .helpers import SECOND, FakeClock, leaves, rounds
-from .scripted_store import Harm, ProcessDied, ScriptedStore
+from .helpers import SECOND, FakeClock, rounds
+from .scripted_store import Harm, ScriptedStore, dies
 from .virtual import CACHES, START, everything, hub_in, left_over
 
 Context = OrchestrationContext
@@ -465,17 +463,6 @@ async def test_D9_a_damaged_signal_stops_no_other(caplog: pytest.LogCaptureFixtu
         assert await texts(hub) == ["sound"]
     assert key in store.snapshot()[tables.TIMERS]
     assert any(key.hex() in record.getMessage() for record in caplog.records)
-
-
-def dies(program: Callable[[ScriptedStore], Awaitable[object]], store: ScriptedStore) -> bool:
-    """Run a process; whether its disk killed it."""
-    try:
-        trio.run(program, store)
-    except BaseException as error:
-        if all(isinstance(leaf, StorageInDoubt | ProcessDied | HubClosed) for leaf in leaves(error)):
-            return True
-        raise
-    return False
 
 
 acknowledged: dict[str, str | bool] = {}

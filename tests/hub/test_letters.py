@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,13 +14,11 @@ from hypothesis import strategies as st
 from perdure.entities import Entity, EntityId
 from perdure.hub import DeadLetter, HubClosed, LimitReached, TaskHub, letter_verbs, limits
 from perdure.storage import DamagedRecord, tables
-from perdure.storage.errors import StorageInDoubt
 from perdure.storage.memory_store import MemoryStore
 
 from ..entities.on_hub import BrokenStore, WatchedStore, a_while, opened, until
 from . import disk
-from .helpers import leaves
-from .scripted_store import Harm, ProcessDied, ScriptedStore
+from .scripted_store import Harm, ScriptedStore, dies
 
 refusing = {"all": True}
 """Whether desks refuse what they are handed."""
@@ -291,17 +288,6 @@ def test_E4_redriving_is_repeated_safely() -> None:
         assert trio.run(read_both, store) == [["x", "y"], ["z"]]
         assert store.table(tables.LETTERS) == {}
     assert died > 8
-
-
-def dies(program: Callable[[ScriptedStore], Awaitable[object]], store: ScriptedStore) -> bool:
-    """Run a process; whether its disk killed it."""
-    try:
-        trio.run(program, store)
-    except BaseException as error:
-        if all(isinstance(leaf, StorageInDoubt | ProcessDied | HubClosed) for leaf in leaves(error)):
-            return True
-        raise
-    return False
 
 
 async def fill(store: ScriptedStore) -> None:
