@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .ids import EntityId
 from .lock import Lock
 
 
@@ -33,3 +34,8 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
     letter_next: int = 0
     delayed: int = 0
     expires_at: int = 0
+
+    @property
+    def entity_id(self) -> EntityId:
+        """The entity's id."""
+        return EntityId.of_parts((self.name, self.key))

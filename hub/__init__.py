@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .activities import ActivityContext, activity_context
+from .cleaning import CleanedEntities
 from .client_batch import ClientBatch
 from .clock import trio_clock
 from .delayed_verbs import DelayedSignal
@@ -17,6 +18,7 @@ from .task_hub import TaskHub
 
 __all__ = [
     "ActivityContext",
+    "CleanedEntities",
     "ClientBatch",
     "DeadLetter",
     "DelayedSignal",

@@ -129,7 +129,7 @@ class EntityCell(Cell):
             return
         if self.expires_at or self._idle_ttl is not None:
             self._flush_expiry(writes)
-        if machine.empty and not self.letters and not self.delayed:
+        if self.empty:
             if self.stored:
                 writes[tables.INSTANCES][self.prefix] = None
                 writes[tables.DIRECTORY][self.directory_key] = None
@@ -148,6 +148,11 @@ class EntityCell(Cell):
         if not self.stored:
             writes[tables.DIRECTORY][self.directory_key] = self.prefix
             self.stored = True
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it has to be kept (E11)."""
+        return self.machine.empty and not self.letters and not self.delayed
 
     # --- expiry
 

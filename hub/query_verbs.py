@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 
 from ..entities.errors import StateUnreadable, UnknownEntity
-from ..entities.ids import EntityId, check_instance_id
+from ..entities.ids import check_instance_id
 from ..entities.machine import read_state
 from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
@@ -146,7 +146,7 @@ class QueryVerbs(OpenableHub):
         )
 
     def _entity_info(self, record: EntityRecord, include_state: bool) -> EntityInfo:
-        entity_id = EntityId.of_parts((record.name, record.key))
+        entity_id = record.entity_id
         operated_at = as_datetime(record.operated_at)
         if not include_state or record.state is None:
             return EntityInfo(entity_id, operated_at, None)

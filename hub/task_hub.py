@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from . import limits
+from .cleaning import CleanVerbs
 from .client_batch import ClientBatch
 from .clock import wall_clock
 from .delayed_verbs import DelayedVerbs
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, OrchestrationVerbs, DescribeVerbs):
+class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationVerbs, DescribeVerbs):
     """A task hub: entities and orchestrations on one store, driven by one Trio task.
 
     An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.

@@ -31,6 +31,7 @@ VERBS: dict[str, Callable[[TaskHub], Any]] = {
     "dead_letters": lambda hub: hub.dead_letters(Account.at("a")),
     "delayed_signals": lambda hub: hub.delayed_signals(Account.at("a")),
     "cancel_signal": lambda hub: hub.cancel_signal("0" * 48),
+    "clean_entities": lambda hub: hub.clean_entities(),
     "redrive_dead_letters": lambda hub: hub.redrive_dead_letters(),
     "discard_dead_letters": lambda hub: hub.discard_dead_letters(),
     "start": lambda hub: hub.start(receive),
