@@ -17,7 +17,7 @@ from .clock import as_datetime
 from .delayed import is_signal_key, key_of_index, signal_id_of_key
 from .opening import OpenableHub
 from .queries import Page, Pages, find
-from .records import SignalRecord
+from .records import DueRecord, SignalRecord, decode_due
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -66,7 +66,7 @@ class DelayedVerbs(OpenableHub):
                 runtime.store,
                 tables.TIMERS,
                 b"",
-                lambda key: _signal(runtime, key) if is_signal_key(key) else None,
+                lambda key, value: _signal(key, decode_due(value)) if is_signal_key(key) else None,
                 limit,
                 token,
             )
@@ -76,7 +76,7 @@ class DelayedVerbs(OpenableHub):
             await trio.lowlevel.checkpoint()
             return Page([], None)
         return await find(
-            runtime.store, tables.DELAYED, number, lambda index: _signal(runtime, key_of_index(index)), limit, token
+            runtime.store, tables.DELAYED, number, lambda index, _: _stored(runtime, key_of_index(index)), limit, token
         )
 
     def iter_delayed_signals(self, ref: EntityId | None = None) -> AsyncIterator[DelayedSignal]:
@@ -108,9 +108,13 @@ class DelayedVerbs(OpenableHub):
         return cancelled
 
 
-def _signal(runtime: Runtime, key: bytes) -> DelayedSignal | None:
+def _stored(runtime: Runtime, key: bytes) -> DelayedSignal | None:
     """The delayed signal under a key, as of the last commit."""
-    record = runtime.timers.stored(key)
+    return _signal(key, runtime.timers.stored(key))
+
+
+def _signal(key: bytes, record: DueRecord | None) -> DelayedSignal | None:
+    """A delayed signal as it is shown."""
     if not isinstance(record, SignalRecord):
         return None
     sender: EntityId | str | None = record.sender or None

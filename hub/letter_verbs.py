@@ -169,12 +169,7 @@ def _prefix(runtime: Runtime, ref: EntityId | None, verb: str) -> bytes | None:
 
 async def _find(runtime: Runtime, prefix: bytes, limit: int, token: str | None) -> Page[tuple[bytes, LetterRecord]]:
     """A page of letters, each with its key."""
-
-    def pick(key: bytes) -> tuple[bytes, LetterRecord] | None:
-        data = runtime.store.get(tables.LETTERS, key)
-        return None if data is None else (key, decode_letter(data))
-
-    return await find(runtime.store, tables.LETTERS, prefix, pick, limit, token)
+    return await find(runtime.store, tables.LETTERS, prefix, lambda key, data: (key, decode_letter(data)), limit, token)
 
 
 def _letter_of(runtime: Runtime, key: bytes, record: LetterRecord) -> DeadLetter:

@@ -136,7 +136,7 @@ class EntityFilter:
 
 
 async def find(
-    store: Store, table: str, prefix: bytes, pick: Callable[[bytes], T | None], limit: int, token: str | None
+    store: Store, table: str, prefix: bytes, pick: Callable[[bytes, bytes], T | None], limit: int, token: str | None
 ) -> Page[T]:
     """The next page of a query.
 
@@ -144,7 +144,7 @@ async def find(
       store: the store.
       table: the table to go through.
       prefix: what the keys begin with.
-      pick: what is found under a key, ``None`` if that is not meant.
+      pick: what is found in a record, given as key and value; ``None`` if it is not meant.
       limit: at most that many items, 1 to 10,000.
       token: the token of the page before, ``None`` for the first page.
 
@@ -157,21 +157,46 @@ async def find(
     found: list[T] = []
     while True:
         await trio.lowlevel.checkpoint()
-        some = store.keys(table, start, stop, _AT_A_TIME)
-        for key in some:
+        some, last = _next_records(store, table, start, stop)
+        for key, value in some:
             try:
-                item = pick(key)
+                item = pick(key, value)
             except DamagedRecord as error:
-                _log.error("a query leaves out a record: %s", error)
+                _leave_out(error)
                 continue
             if item is not None:
                 found.append(item)
                 if len(found) == limit:
                     more = store.keys(table, key + b"\0", stop, 1)
                     return Page(found, key.hex() if more else None)
-        if len(some) < _AT_A_TIME:
+        if last is None:
             return Page(found, None)
-        start = some[-1] + b"\0"
+        start = last + b"\0"
+
+
+def _next_records(store: Store, table: str, start: bytes, stop: bytes | None) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    """A few records without damaged ones, and the key behind which the next ones are; ``None`` at the end."""
+    try:
+        some = store.scan(table, start, stop, _AT_A_TIME)
+    except DamagedRecord:
+        pass  # one by one, then
+    else:
+        return some, some[-1][0] if len(some) == _AT_A_TIME else None
+    keys_found = store.keys(table, start, stop, _AT_A_TIME)
+    one_by_one: list[tuple[bytes, bytes]] = []
+    for key in keys_found:
+        try:
+            value = store.get(table, key)
+        except DamagedRecord as error:
+            _leave_out(error)
+            continue
+        if value is not None:
+            one_by_one.append((key, value))
+    return one_by_one, keys_found[-1] if len(keys_found) == _AT_A_TIME else None
+
+
+def _leave_out(error: DamagedRecord) -> None:
+    _log.error("a query leaves out a record: %s", error)
 
 
 async def find_instances(
@@ -179,9 +204,8 @@ async def find_instances(
 ) -> Page[InstanceRecord]:
     """The next page of entities or orchestrations, in the order of their ids; see :func:`find`."""
 
-    def pick(key: bytes) -> InstanceRecord | None:
-        number = store.get(tables.DIRECTORY, key)
-        data = None if number is None else store.get(tables.INSTANCES, number)
+    def pick(_: bytes, number: bytes) -> InstanceRecord | None:
+        data = store.get(tables.INSTANCES, number)
         record = None if data is None else decode_instance(data)
         return record if record is not None and matches(record) else None
 

@@ -65,6 +65,14 @@ class BrokenStore(MemoryStore):
             raise DamagedRecord(table, key)
         return super().get(table, key)
 
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
+        """Read a range; one damaged record in it fails it."""
+        found = super().scan(table, start, stop, limit)
+        for key, _ in found:
+            if (table, key) in self.broken:
+                raise DamagedRecord(table, key)
+        return found
+
 
 @asynccontextmanager
 async def opened(*definitions: object, store: MemoryStore | None = None, **options: Any) -> AsyncGenerator[TaskHub]:
