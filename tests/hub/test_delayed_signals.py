@@ -13,6 +13,8 @@ from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perdure.entities import Entity, EntityId, EntityOperationFailed
+from perdure.entities.delayed import signal_id
+from perdure.entities.messages import Operation, SendLater
 from perdure.hub import RequestMismatch, TaskHub, limits
 from perdure.orchestration import OrchestrationContext, orchestrator
 from perdure.storage import tables
@@ -381,7 +383,7 @@ async def test_D8_a_repeated_request_returns_the_same_id(autojump_clock: Clock) 
         first = await ask(hub)
         await trio.sleep(10)
         assert await ask(hub) == await ask(hub, deliver_at=timedelta(seconds=100)) == first
-        for other in (101, BEGIN + timedelta(seconds=100)):
+        for other in (101, BEGIN + timedelta(seconds=100), datetime(1970, 1, 1, 0, 1, 40, tzinfo=UTC)):
             with pytest.raises(RequestMismatch):
                 await ask(hub, deliver_at=other)
         with pytest.raises(RequestMismatch):
@@ -442,6 +444,59 @@ async def test_very_many_at_once_are_delivered_in_lots(monkeypatch: pytest.Monke
         assert 0 < hub.statistics().backlog <= 50 + 500
         await hub.wait_idle()
         assert sum([len(await texts(hub, str(number))) for number in range(10)]) == 2000
+
+
+class Steps(trio.abc.Instrument):
+    """Ends a scope after so many steps of tasks: for what would otherwise go round for ever."""
+
+    def __init__(self, scope: trio.CancelScope, left: int) -> None:
+        self._scope = scope
+        self._left = left
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count."""
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
+
+
+async def test_a_hub_with_too_much_to_do_sleeps_while_it_is_paused(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    """A paused hub that has as much to do as it takes on waits, instead of looking again and again at what is due; then all comes."""
+    monkeypatch.setattr(limits, "BACKLOG_MAX", 1)
+    async with hub_in(MemoryStore(), Diary) as hub:
+        await hub.signal_entity(A, Diary.note, "later", deliver_at=10)
+        hub.pause()
+        await hub.signal_entity(A, Diary.note, "now")
+        with trio.CancelScope() as scope:
+            steps = Steps(scope, 2000)
+            trio.lowlevel.add_instrument(steps)
+            await trio.sleep(100)
+            trio.lowlevel.remove_instrument(steps)
+        assert not scope.cancelled_caught
+        hub.unpause()
+        await trio.sleep(1)
+        assert await texts(hub) == ["now", "later"]
+
+
+async def test_E10_the_same_signal_is_sent_once(autojump_clock: Clock) -> None:
+    """A signal that is sent again under its id, as code that is run again would, is there once, on disk and before it is there."""
+    store = MemoryStore()
+    async with hub_in(store, Diary) as hub:
+        runtime = hub._open_runtime()  # pyright: ignore[reportPrivateUsage] - no verb sends the same id twice
+        engine = runtime.engine
+        name, arguments = runtime.registry.operation(A, Diary.note, ("x",))
+        effect = SendLater(A, Operation(name, arguments), signal_id(START + 10_000_000, "seed"))
+        for _ in range(2):
+            engine.delayed.send(effect, "", engine.batch)
+            engine.delayed.send(effect, "", engine.batch)
+            await hub.wait_idle()
+        assert await listed(hub) == ["a 10"]
+        assert (await hub.describe(A)).delayed_signals == 1
+        await trio.sleep(20)
+        assert await texts(hub) == ["x"]
+        assert left_over(store) == {}
 
 
 async def test_D9_a_damaged_signal_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:

@@ -121,8 +121,10 @@ async def test_E4_a_redriven_signal_stands_at_the_end_of_the_queue() -> None:
         assert await papers(hub, "a") == ["y", "x"]
 
 
-async def test_E4_what_fails_again_is_a_new_letter() -> None:
-    """A redriven signal that fails once more is kept again, as the newest letter; redriving all is not endless."""
+@pytest.mark.parametrize("page", [1, 200])
+async def test_E4_what_fails_again_is_a_new_letter(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redriven signal that fails once more is kept again, as the newest letter; redriving all takes each letter once."""
+    monkeypatch.setattr(letter_verbs, "_AT_A_TIME", page)
     async with opened(Desk) as hub:
         await hand_in(hub, (A, "x"), (A, "y"))
         oldest, _ = (await hub.dead_letters(A)).items
@@ -162,9 +164,10 @@ async def test_E4_a_letter_is_taken_once() -> None:
             await letter.redrive()
 
 
-async def test_E4_a_letter_of_an_earlier_life_of_the_entity_is_gone() -> None:
+@pytest.mark.parametrize("cache", [64 << 20, 1])
+async def test_E4_a_letter_of_an_earlier_life_of_the_entity_is_gone(cache: int) -> None:
     """A handle whose letter was discarded does nothing to the letters of an entity that came to be again under the same id."""
-    async with opened(Desk) as hub:
+    async with opened(Desk, cache_bytes=cache) as hub:
         await hand_in(hub, (A, "x"))
         (old,) = (await hub.dead_letters()).items
         assert await old.discard()
