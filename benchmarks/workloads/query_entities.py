@@ -1,8 +1,8 @@
 """Queries: 1,000,000 entities in pages of 100, with their states, without a filter.
 
 The first page and the last one, the median of 100 reads of each; then all pages one after another, the rate of that and the
-memory of the process at its end. A page is to cost the same wherever it stands, and going through all is to take no memory
-(what there is, is the hub's own, with its cache of entities).
+memory of the process before and after it. A page is to cost the same wherever it stands, and going through all is to take no
+memory (what there is, is the hub's own, with its cache of entities).
 
 LMDB alone: the same records read with a cursor and a get for each, unchecked and undecoded. Bare Python: as many objects
 made, and put into a list.
@@ -76,9 +76,10 @@ async def _run(run: Run) -> list[Figure]:
     # The plain default storage: noting what is written, as other workloads do, would take memory.
     async with TaskHub(HUB_NAME, [Account], storage=run.folder / "hub") as hub:
         await _create(hub, amount)
+        before = anonymous_megabytes()
         with Timer(run) as timer:
             walk = await _walk(hub)
-        memory = anonymous_megabytes()
+        after = anonymous_megabytes()
         check("the number of entities", walk.entities, amount)
         first = await _page_seconds(lambda: hub.query_entities(name="Account", limit=_PAGE), 0)
         last = await _page_seconds(lambda: hub.query_entities(name="Account", limit=_PAGE, token=walk.last), amount - _PAGE)
@@ -90,7 +91,8 @@ async def _run(run: Run) -> list[Figure]:
         Figure(
             "all pages", RATE, amount / timer.seconds, _PAGE / alone_first, _PAGE / bare, operations=amount, cpu_us=timer.cpu_us(amount)
         ),
-        Figure("memory after all pages", MEGABYTES, memory),
+        Figure("memory before all pages", MEGABYTES, before),
+        Figure("memory after all pages", MEGABYTES, after),
     ]  # fmt: skip
 
 
