@@ -18,8 +18,8 @@ from .opening import OpenableHub
 from .queries import find_instances
 
 if TYPE_CHECKING:
+    from ..entities.ids import EntityId
     from ..entities.lock import Lock
-    from .cells import EntityCell
     from .records import InstanceRecord
     from .runtime import Runtime
 
@@ -62,11 +62,14 @@ class CleanVerbs(OpenableHub):
         while True:
             page = await find_instances(runtime.store, tables.ENTITY_KIND, _suspicious, _AT_A_TIME, token)
             await runtime.admit()
-            for cell in _cells(runtime, page.items):
+            for entity_id in page.items:
+                cell = runtime.residence.entity(entity_id)
+                if cell.damaged:
+                    continue
                 lock = cell.machine.lock
                 if lock is not None:
                     if release_orphaned_locks and not lock.releasing and _orphaned(runtime, lock):
-                        runtime.engine.to_entity(cell.machine.entity_id, LockRelease(lock.section))
+                        runtime.engine.to_entity(entity_id, LockRelease(lock.section))
                         released += 1
                 elif remove_empty and cell.stored and cell.empty:
                     runtime.engine.touch(cell, arrived=0)  # it removes itself when it is written
@@ -77,15 +80,11 @@ class CleanVerbs(OpenableHub):
                 return CleanedEntities(removed, released)
 
 
-def _suspicious(record: InstanceRecord) -> bool:
-    """Whether a record is worth a look."""
-    return isinstance(record, EntityRecord) and (record.lock is not None or record.state is None)
-
-
-def _cells(runtime: Runtime, records: list[InstanceRecord]) -> list[EntityCell]:
-    """The entities of some records at this moment, without damaged ones (D9)."""
-    cells = [runtime.residence.entity(record.entity_id) for record in records if isinstance(record, EntityRecord)]
-    return [cell for cell in cells if not cell.damaged]
+def _suspicious(record: InstanceRecord) -> EntityId | None:
+    """The entity of a record that is worth a look."""
+    if isinstance(record, EntityRecord) and (record.lock is not None or record.state is None):
+        return record.entity_id
+    return None
 
 
 def _orphaned(runtime: Runtime, lock: Lock) -> bool:

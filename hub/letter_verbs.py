@@ -105,8 +105,10 @@ class LetterVerbs(OpenableHub):
             await trio.lowlevel.checkpoint()
             return Page([], None)
 
-        page = await _find(runtime, prefix, limit, token)
-        return Page([_letter_of(runtime, key, record) for key, record in page.items], page.token)
+        def pick(key: bytes, data: bytes) -> DeadLetter:
+            return _letter_of(runtime, key, decode_letter(data))
+
+        return await find(runtime.store, tables.LETTERS, prefix, pick, limit, token)
 
     def iter_dead_letters(self, ref: EntityId | None = None) -> AsyncIterator[DeadLetter]:
         """All pages of :meth:`dead_letters`, one letter after another."""
@@ -144,7 +146,7 @@ class LetterVerbs(OpenableHub):
         token: str | None = None
         number, first_new = b"", 0  # the entity that the last letter was of, and the number of its first letter from now on
         while prefix is not None:
-            page = await _find(runtime, prefix, _AT_A_TIME, token)
+            page = await find(runtime.store, tables.LETTERS, prefix, _with_key, _AT_A_TIME, token)
             await runtime.admit()
             for key, record in page.items:
                 cell = runtime.residence.entity(record.entity_id)
@@ -167,9 +169,8 @@ def _prefix(runtime: Runtime, ref: EntityId | None, verb: str) -> bytes | None:
     return runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
 
 
-async def _find(runtime: Runtime, prefix: bytes, limit: int, token: str | None) -> Page[tuple[bytes, LetterRecord]]:
-    """A page of letters, each with its key."""
-    return await find(runtime.store, tables.LETTERS, prefix, lambda key, data: (key, decode_letter(data)), limit, token)
+def _with_key(key: bytes, data: bytes) -> tuple[bytes, LetterRecord]:
+    return key, decode_letter(data)
 
 
 def _letter_of(runtime: Runtime, key: bytes, record: LetterRecord) -> DeadLetter:

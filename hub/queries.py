@@ -144,7 +144,8 @@ async def find(
       store: the store.
       table: the table to go through.
       prefix: what the keys begin with.
-      pick: what is found in a record, given as key and value; ``None`` if it is not meant.
+      pick: what is found in a record, given as key and value; ``None`` if it is not meant. It is called for a few records
+        between two checkpoints, so what takes time is best done in it, not with the whole page.
       limit: at most that many items, 1 to 10,000.
       token: the token of the page before, ``None`` for the first page.
 
@@ -200,16 +201,15 @@ def _leave_out(error: DamagedRecord) -> None:
 
 
 async def find_instances(
-    store: Store, prefix: bytes, matches: Callable[[InstanceRecord], bool], limit: int, token: str | None
-) -> Page[InstanceRecord]:
-    """The next page of entities or orchestrations, in the order of their ids; see :func:`find`."""
+    store: Store, prefix: bytes, pick: Callable[[InstanceRecord], T | None], limit: int, token: str | None
+) -> Page[T]:
+    """The next page of what ``pick`` makes of entities or orchestrations, in the order of their ids; see :func:`find`."""
 
-    def pick(_: bytes, number: bytes) -> InstanceRecord | None:
+    def pick_record(_: bytes, number: bytes) -> T | None:
         data = store.get(tables.INSTANCES, number)
-        record = None if data is None else decode_instance(data)
-        return record if record is not None and matches(record) else None
+        return None if data is None else pick(decode_instance(data))
 
-    return await find(store, tables.DIRECTORY, prefix, pick, limit, token)
+    return await find(store, tables.DIRECTORY, prefix, pick_record, limit, token)
 
 
 def _after(prefix: bytes, token: str | None) -> bytes:

@@ -15,6 +15,7 @@ from ..storage import keys
 from .clock import as_datetime
 from .opening import OpenableHub
 from .queries import EntityFilter, EntityInfo, InstanceFilter, Page, Pages, find_instances
+from .records import InstanceRecord
 from .status import InstanceStatus, status_of
 
 _PURGED_AT_A_TIME = 200
@@ -52,15 +53,13 @@ class QueryVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-        found = await find_instances(
-            runtime.store,
-            keys.orchestration_key(id_prefix),
-            lambda record: isinstance(record, OrchestrationRecord) and wanted.matches(record),
-            limit,
-            token,
-        )
-        items = [status_of(record, self._registry) for record in found.items if isinstance(record, OrchestrationRecord)]
-        return Page(items, found.token)
+
+        def pick(record: InstanceRecord) -> InstanceStatus | None:
+            if isinstance(record, OrchestrationRecord) and wanted.matches(record):
+                return status_of(record, self._registry)
+            return None
+
+        return await find_instances(runtime.store, keys.orchestration_key(id_prefix), pick, limit, token)
 
     def iter_instances(
         self,
@@ -114,15 +113,13 @@ class QueryVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         wanted = EntityFilter(name, key_prefix, operated_from, operated_to)
-        found = await find_instances(
-            runtime.store,
-            wanted.prefix,
-            lambda record: isinstance(record, EntityRecord) and wanted.matches(record),
-            limit,
-            token,
-        )
-        items = [self._entity_info(record, include_state) for record in found.items if isinstance(record, EntityRecord)]
-        return Page(items, found.token)
+
+        def pick(record: InstanceRecord) -> EntityInfo | None:
+            if isinstance(record, EntityRecord) and wanted.matches(record):
+                return self._entity_info(record, include_state)
+            return None
+
+        return await find_instances(runtime.store, wanted.prefix, pick, limit, token)
 
     def iter_entities(
         self,
@@ -199,19 +196,19 @@ class QueryVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
+
+        def pick(record: InstanceRecord) -> str | None:
+            if isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record):
+                return record.instance_id
+            return None
+
         purged = 0
         token: str | None = None
         while True:
-            page = await find_instances(
-                runtime.store,
-                keys.orchestration_key(id_prefix),
-                lambda record: isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record),
-                _PURGED_AT_A_TIME,
-                token,
-            )
+            page = await find_instances(runtime.store, keys.orchestration_key(id_prefix), pick, _PURGED_AT_A_TIME, token)
             await runtime.admit()
-            for record in page.items:
-                cell = runtime.residence.orchestration(record.instance_id) if isinstance(record, OrchestrationRecord) else None
+            for instance_id in page.items:
+                cell = runtime.residence.orchestration(instance_id)
                 if cell is not None and cell.machine.finished:
                     runtime.engine.purge(cell)
                     purged += 1
