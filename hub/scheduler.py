@@ -27,7 +27,7 @@ class Scheduler:
     """Drives turns and commits.
 
     Attributes:
-      paused: no turns are run; clients are still accepted.
+      paused: no turns are run, and what is due waits; clients are still accepted.
     """
 
     def __init__(
@@ -68,9 +68,10 @@ class Scheduler:
             failing = committer.failure is not None
             if committer.failure is not None and self._stop_on_storage_error:
                 raise committer.failure
-            engine.fire_timers(committer.under_way)
-            if engine.ready and not self.paused and not failing:
-                engine.run(self._slice_seconds())
+            if not self.paused:
+                engine.fire_timers(committer.under_way)
+                if engine.ready and not failing:
+                    engine.run(self._slice_seconds())
             working = bool(engine.ready) and not self.paused
             if committer.under_way is not None:
                 await self._attend_commit(working)
@@ -108,7 +109,7 @@ class Scheduler:
                 ack.succeed(None)
         # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
         engine = self._engine
-        left = math.inf if engine.full else engine.timers.seconds_left(engine.clock.now())
+        left = math.inf if self.paused else engine.timers.seconds_left(engine.clock.now())
         with trio.move_on_after(left if left == math.inf or not engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)):
             await self._parked.wait()
         self._parked = trio.Event()

@@ -40,7 +40,7 @@ class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationV
       name: 3 to 45 letters and digits, compared without regard to case (I4).
       definitions: entity classes, orchestrators, activities, and modules that hold them.
       storage: a folder, in which the hub has a sub-folder of its own; or a store.
-      paused: run no turns until :meth:`unpause`.
+      paused: as after :meth:`pause`, until :meth:`unpause`.
       cache_bytes: instances kept in memory, by estimated size.
       threads_max: plain activities that run at a time, each in a worker thread.
       request_ttl: how long request ids are kept, seconds (D8).
@@ -84,7 +84,7 @@ class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationV
         return ClientBatch(self._open_runtime())
 
     def pause(self) -> None:
-        """Run no more turns; clients are still accepted, and what they send waits."""
+        """Run no more turns; clients are still accepted. What they send waits, and so does what comes due."""
         self._set_paused(True)
 
     def unpause(self) -> None:

@@ -73,7 +73,9 @@ async def test_E4_a_letter_tells_all_that_there_was() -> None:
         (first,) = (await hub.dead_letters(A)).items
     async with opened(Desk, store=store) as hub:
         (letter,) = (await hub.dead_letters()).items
+        letters_of_a = (await hub.describe(A)).dead_letters
     assert letter == first
+    assert letters_of_a == 1
     assert (letter.entity_id, letter.operation, letter.arguments) == (A, "hand_in", ("x",))
     assert letter.failure.message == "not x"
     assert letter.failed_at.isoformat() == "2030-03-17T17:46:40+00:00"
