@@ -97,7 +97,7 @@ def entity(
       version: the version of its state, 0 or more, saved with each state (E12).
       idle_ttl: an entity is deleted, as by ``delete``, when no operation has gone well for that long (seconds or a
         timedelta) and nothing holds it: no lock, queued message or delayed signal. Reads and failed operations do not count.
-        For an entity that exists already it begins to count with its next operation.
+        A new or changed one is noticed by an entity that exists already when that is next used.
 
     Raises:
       TypeError: what is decorated is no entity class, the version is no int, or ``idle_ttl`` no duration.
