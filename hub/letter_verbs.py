@@ -41,7 +41,7 @@ class DeadLetter:
 
     entity_id: EntityId
     operation: str
-    arguments: tuple[Any, ...] | None
+    arguments: tuple[Any, ...] | None = field(repr=False)  # they may hold secrets, and letters get logged
     failure: FailureDetails
     failed_at: datetime
     _key: bytes = field(repr=False)
