@@ -12,6 +12,7 @@ from .workloads import (
     hello5,
     latency_under_load,
     parked,
+    query_entities,
     sequence3,
     signals_batch,
     signals_single,
@@ -29,6 +30,7 @@ _MODULES = (
     fanout,
     steps,
     parked,
+    query_entities,
     cold,
     latency_under_load,
 )

@@ -8,11 +8,13 @@ effect can slip out between two operations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple, overload
 
+from .delayed import check_signal_id, delivery_time, signal_id
 from .ids import Addressable, EntityId, EntityRef, check_instance_id
-from .messages import EntityEffect, Operation, RaiseEvent, Send, StartInstance
+from .messages import DropSignal, EntityEffect, Operation, RaiseEvent, Send, SendLater, StartInstance
+from .times import microseconds_of
 
 E = TypeVar("E", bound=Addressable)
 V = TypeVar("V")
@@ -77,10 +79,20 @@ class EntityContext:
         self._deleted = False
 
     @overload
-    def signal_entity(self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts) -> None: ...
+    def signal_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, deliver_at: None = None
+    ) -> None: ...
     @overload
-    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any) -> None: ...
-    def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any) -> None:
+    def signal_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, deliver_at: datetime | timedelta | float
+    ) -> str: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, deliver_at: None = None) -> None: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, deliver_at: datetime | timedelta | float) -> str: ...
+    def signal_entity(
+        self, ref: EntityId, operation: Any, *arguments: Any, deliver_at: datetime | timedelta | float | None = None
+    ) -> str | None:
         """Send an operation to an entity, itself included, without waiting for it.
 
         It is sent when this operation has ended well, in the order of the calls.
@@ -89,14 +101,39 @@ class EntityContext:
           ref: the entity.
           operation: the method, such as ``Account.deposit``, or its name.
           *arguments: the operation's arguments.
+          deliver_at: deliver it at or after this time, never before (E10): an aware datetime, or a delay from ``now`` (a
+            timedelta or seconds). It has no order against other messages.
+
+        Returns:
+          With ``deliver_at``, the id by which the signal can be cancelled; else ``None``.
 
         Raises:
           UnknownEntity, UnknownOperation: this hub knows no such entity class or operation.
-          TypeError: the number of arguments is wrong.
+          TypeError: the number of arguments is wrong, or ``deliver_at`` is no time.
+          ValueError: a naive datetime, a delay below 0 or not finite, or a time beyond the year 9999.
           NotStorable: an argument cannot be kept exactly.
         """
         name, encoded = self._host.operation(ref, operation, arguments)
-        self._emit(Send(ref, Operation(name, encoded)))
+        if deliver_at is None:
+            self._emit(Send(ref, Operation(name, encoded)))
+            return None
+        due = delivery_time(deliver_at, microseconds_of(self.now))
+        chosen = signal_id(due, self._host.new_instance_id())
+        self._emit(SendLater(ref, Operation(name, encoded), chosen))
+        return chosen
+
+    def cancel_signal(self, signal_id: str) -> None:
+        """Cancel a delayed signal, whoever sent it, when this operation has ended well (E10).
+
+        One that was delivered or cancelled before, or is delivered meanwhile, is left alone.
+
+        Args:
+          signal_id: what sending it returned.
+
+        Raises:
+          TypeError, ValueError: it is no id of a delayed signal.
+        """
+        self._emit(DropSignal(check_signal_id(signal_id)))
 
     def start(self, orchestrator: Any, *arguments: Any, instance_id: str | None = None) -> str:
         """Start an orchestration when this operation has ended well, and return its instance id.

@@ -8,12 +8,14 @@ is defined to a hub, in :mod:`.class_definition`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from .context import EntityContext
 from .evolution import Upgrade
 from .function import FunctionEntity
 from .ids import EntityRef, check_entity_name
+from .times import due_time
 
 E = TypeVar("E", bound="Entity")
 
@@ -38,6 +40,7 @@ class Entity:
     _perdure_context: EntityContext | None
     _perdure_name: ClassVar[str | None] = None
     _perdure_version: ClassVar[int] = 0
+    _perdure_idle_ttl: ClassVar[int | None] = None
 
     @classmethod
     def at(cls: type[E], key: str) -> EntityRef[E]:
@@ -125,7 +128,12 @@ def entity(decorated: type[E], /) -> type[E]: ...  # pyright: ignore[reportOverl
 def entity(decorated: Callable[[EntityContext], object], /) -> FunctionEntity: ...
 @overload
 def entity(
-    *, name: str | None = None, version: int = 0, upgrade: Upgrade | None = None, read_only: Collection[str] = ()
+    *,
+    name: str | None = None,
+    version: int = 0,
+    upgrade: Upgrade | None = None,
+    read_only: Collection[str] = (),
+    idle_ttl: timedelta | float | None = None,
 ) -> EntityDecorator: ...
 def entity(
     decorated: Any = None,
@@ -135,6 +143,7 @@ def entity(
     version: int = 0,
     upgrade: Upgrade | None = None,
     read_only: Collection[str] = (),
+    idle_ttl: timedelta | float | None = None,
 ) -> Any:
     """Set options of an entity class, or make a function entity.
 
@@ -149,12 +158,15 @@ def entity(
         to plain data. A class has a class method :meth:`Entity.upgrade` for that.
       read_only: of a function only: the names of the operations that only read (E13). A class marks its methods with
         ``@read_only``.
+      idle_ttl: an entity is deleted, as by ``delete``, when no operation has gone well for that long (seconds or a
+        timedelta) and nothing holds it: no lock, queued message or delayed signal. Reads and failed operations do not count.
+        A new or changed one is noticed by an entity that exists already when that is next used.
 
     Raises:
       DefinitionError: the function is no plain or async function of a context, or ``upgrade`` cannot be used.
       TypeError: what is decorated is neither an entity class nor a function, or an option is for the other of the two, or
         of the wrong type.
-      ValueError: the name is not allowed (I1), or the version is negative.
+      ValueError: the name is not allowed (I1), the version is negative, or ``idle_ttl`` is not above 0 and finite.
     """
     if name is not None:
         check_entity_name(name)
@@ -162,10 +174,11 @@ def entity(
         raise TypeError(f"the version of an entity is an int, not {type(version).__name__}")
     if version < 0:
         raise ValueError(f"the version of an entity is 0 or more, not {version}")
+    ttl = None if idle_ttl is None else _microseconds_above_0(idle_ttl)
 
     def decorate(it: Any) -> Any:
         if not isinstance(it, type):
-            return FunctionEntity(it, name, version, upgrade, read_only)
+            return FunctionEntity(it, name, version, upgrade, read_only, ttl)
         if not issubclass(it, Entity):
             raise TypeError(f"@entity decorates a class that derives from Entity, or a function, not {it!r}")
         if upgrade is not None or read_only:
@@ -176,6 +189,16 @@ def entity(
         options: Any = it
         options._perdure_name = name
         options._perdure_version = version
+        options._perdure_idle_ttl = ttl
         return it
 
     return decorate if decorated is None else decorate(decorated)
+
+
+def _microseconds_above_0(idle_ttl: timedelta | float) -> int:
+    if isinstance(idle_ttl, datetime):
+        raise TypeError(f"idle_ttl is a duration, seconds or a timedelta, not the point in time {idle_ttl!r}")
+    ttl = due_time(idle_ttl, 0)
+    if ttl <= 0:
+        raise ValueError(f"idle_ttl is above 0, not {idle_ttl!r}: an entity that is not to be kept can delete itself")
+    return ttl

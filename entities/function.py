@@ -50,6 +50,7 @@ class FunctionEntity:
       version: the version that its states are saved with.
       upgrade: makes a state of an older version one of this (E12).
       read_only: the names of the operations that only read (E13).
+      idle_ttl: how long an entity may be idle before it expires, microseconds; ``None`` for ever.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class FunctionEntity:
         version: int,
         upgrade: Upgrade | None,
         read_only: Collection[str],
+        idle_ttl: int | None = None,
     ) -> None:
         if not inspect.isfunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DefinitionError(
@@ -79,6 +81,7 @@ class FunctionEntity:
         self.version = version
         self.upgrade = None if upgrade is None else checked_upgrade(upgrade, version, f"upgrade of {where}")
         self.read_only = frozenset(_checked_operation_name(operation) for operation in read_only)
+        self.idle_ttl = idle_ttl
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
 
@@ -218,6 +221,7 @@ def define_function(entity: FunctionEntity, values: Values) -> EntityDefinition:
         decode=lambda data: FunctionState(values, data),
         save=lambda live: live.data,
         shown=shown,
+        idle_ttl=entity.idle_ttl,
     )
 
 

@@ -72,6 +72,7 @@ class EntityMachine:
       effects: what the turns since the hub last looked have decided, in order.
       running: the async operation under way, if any.
       operations_run: operations that ended, well or not, since the machine was made.
+      succeeded: one has ended well since the hub last looked.
       queue, held, control: the lanes, see above.
       mailbox: numbers what is in them.
     """
@@ -85,6 +86,7 @@ class EntityMachine:
     effects: list[EntityEffect] = field(factory=list, init=False)
     running: RunningOperation | None = field(default=None, init=False)
     operations_run: int = field(default=0, init=False)
+    succeeded: bool = field(default=False, init=False)
     queue: Lane[EntityMessage] = field(factory=deque, init=False)
     held: Lane[EntityMessage] = field(factory=deque, init=False)
     control: Lane[EntityMessage] = field(factory=deque, init=False)
@@ -254,6 +256,7 @@ class EntityMachine:
             self.state = self._known.save(live)
             self.version = self._known.version
             self._live = live
+        self.succeeded = True
         if effects:
             self.effects.extend(effects)
         if message.reply_to is not None:
@@ -267,6 +270,10 @@ class EntityMachine:
             self.effects.append(Letter(message, failure))
         else:
             self.effects.append(Answer(message.reply_to, Failure(failure)))
+
+    def expire(self) -> None:
+        """Delete the state of an entity that has been idle for so long; no code of the class runs."""
+        self.state = self._live = None
 
     def _materialize(self) -> Live:
         """A live object of the encoded state, or of the class's defaults."""

@@ -1,8 +1,8 @@
 """What entities are sent, and what their turns send: two closed unions.
 
 Messages (``Operation``, ``LockRequest``, ``LockRelease``) wait in mailboxes and may be stored there, so they are
-records. Effects (``Send``, ``Answer``, ``Granted``, ``StartInstance``, ``RaiseEvent``, ``Letter``) are what a turn
-decided; the hub carries them out within the batch of that turn, and they are never stored themselves.
+records. Effects (all others, from ``Send`` on) are what a turn decided; the hub carries them out within the batch of that
+turn, and they are never stored themselves.
 
 Records are msgspec structs: they encode to small MessagePack arrays at the speed of C and compare by value.
 """
@@ -120,6 +120,20 @@ class Send(msgspec.Struct, frozen=True):
     message: EntityMessage
 
 
+class SendLater(msgspec.Struct, frozen=True):
+    """Deliver a message to an entity at the time that is in the signal's id (E10)."""
+
+    target: EntityId
+    message: Operation
+    signal_id: str
+
+
+class DropSignal(msgspec.Struct, frozen=True):
+    """Forget a delayed signal, if it was not delivered yet (E10)."""
+
+    signal_id: str
+
+
 class Answer(msgspec.Struct, frozen=True):
     """Deliver an operation's outcome to whoever called it."""
 
@@ -158,4 +172,4 @@ class Letter(msgspec.Struct, frozen=True):
     failure: FailureDetails
 
 
-EntityEffect: TypeAlias = Send | Answer | Granted | StartInstance | RaiseEvent | Letter
+EntityEffect: TypeAlias = Send | SendLater | DropSignal | Answer | Granted | StartInstance | RaiseEvent | Letter

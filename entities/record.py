@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .ids import EntityId
 from .lock import Lock
 
 
@@ -16,9 +17,11 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
       state: the encoded state, ``None`` if the entity does not exist.
       version: the class version that the state was saved with.
       lock: the lock, ``None`` while free.
-      operated_at: the time of its last operation, microseconds since 1970.
-      letter_first: the number of its oldest dead letter.
+      operated_at: when its last operation that went well ended, microseconds since 1970.
+      letters: the numbers of its dead letters, oldest first.
       letter_next: the number that its next dead letter gets.
+      delayed: how many delayed signals are to be delivered to it.
+      expires_at: when it is looked at whether it has expired, microseconds since 1970; 0 for never.
     """
 
     name: str
@@ -27,5 +30,12 @@ class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
     version: int
     lock: Lock | None
     operated_at: int
-    letter_first: int = 0
+    letters: tuple[int, ...] = ()
     letter_next: int = 0
+    delayed: int = 0
+    expires_at: int = 0
+
+    @property
+    def entity_id(self) -> EntityId:
+        """The entity's id."""
+        return EntityId.of_parts((self.name, self.key))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from .activity_context import ActivityContext, activity_context
+from .cleaning import CleanedEntities
 from .client_batch import ClientBatch
 from .clock import trio_clock
+from .delayed_verbs import DelayedSignal
 from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
 from .instance import Instance
+from .letter_verbs import DeadLetter
 from .queries import EntityInfo, Page
 from .statistics import HubStatistics
 from .status import InstanceStatus
@@ -15,7 +18,10 @@ from .task_hub import TaskHub
 
 __all__ = [
     "ActivityContext",
+    "CleanedEntities",
     "ClientBatch",
+    "DeadLetter",
+    "DelayedSignal",
     "EntityDescription",
     "EntityInfo",
     "HubClosed",

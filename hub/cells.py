@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..entities.machine import EntityMachine
 from ..entities.mailbox import Mailbox
 from ..entities.record import EntityRecord
+from ..entities.times import LATEST
 from ..orchestration.machine import OrchestrationMachine
 from ..storage import keys, tables
 from . import limits
-from .records import encode
+from .records import IdleRecord, encode
 
 if TYPE_CHECKING:
-    from ..entities.lock import Lock
     from ..storage.store import Writes
 
 
@@ -80,11 +80,14 @@ class EntityCell(Cell):
 
     Attributes:
       machine: its machine.
-      operated_at: the time of its last operation, microseconds since 1970.
-      letter_first, letter_next: the numbers of its dead letters (E4).
+      operated_at: when its last operation that went well ended, microseconds since 1970; failed ones leave no trace (E4).
+      letters: the numbers of its dead letters, oldest first (E4); one that is not in it is gone.
+      letter_next: the number that its next dead letter gets.
+      delayed: how many delayed signals are to be delivered to it (E10).
+      expires_at: when a row among the timers has it looked at whether it has expired, microseconds since 1970; 0 for never.
     """
 
-    __slots__ = ("_written", "letter_first", "letter_next", "machine", "operated_at")
+    __slots__ = ("_written", "delayed", "expires_at", "letter_next", "letters", "machine", "operated_at")
 
     machine: EntityMachine
 
@@ -92,21 +95,31 @@ class EntityCell(Cell):
         super().__init__(number, directory_key, stored)
         self.machine = machine
         self.operated_at = 0
-        self.letter_first = 0
+        self.letters: tuple[int, ...] = ()
         self.letter_next = 0
-        self._written: tuple[bytes | None, Lock | None, bool, int] = (None, None, False, 0)
+        self.delayed = 0
+        self.expires_at = 0
+        self._written: tuple[object, ...] = ()
+
+    def note_success(self, now: int) -> None:
+        """After turns at that time: note it if an operation has gone well."""
+        if self.machine.succeeded:
+            self.machine.succeeded = False
+            self.operated_at = now
 
     def restore(self, record: EntityRecord) -> None:
         """Take over what is stored."""
         machine = self.machine
         machine.state, machine.version, machine.lock = record.state, record.version, record.lock
         self.operated_at = record.operated_at
-        self.letter_first, self.letter_next = record.letter_first, record.letter_next
+        self.letters, self.letter_next, self.delayed = record.letters, record.letter_next, record.delayed
+        self.expires_at = record.expires_at
         self._written = self._mark()
 
-    def _mark(self) -> tuple[bytes | None, Lock | None, bool, int]:
+    def _mark(self) -> tuple[object, ...]:
         lock = self.machine.lock
-        return self.machine.state, lock, lock is not None and lock.releasing, self.letter_next
+        releasing = lock is not None and lock.releasing
+        return self.machine.state, lock, releasing, self.operated_at, self.letters, self.delayed, self.expires_at
 
     def flush(self, writes: Writes) -> None:
         """Write the record if it changed; delete everything if nothing is left to keep (E11)."""
@@ -114,7 +127,9 @@ class EntityCell(Cell):
         self._flush_mailbox(machine.mailbox, writes)
         if self.damaged:
             return
-        if machine.empty and self.letter_first == self.letter_next:
+        if self.expires_at or self._idle_ttl is not None:
+            self._flush_expiry(writes)
+        if self.empty:
             if self.stored:
                 writes[tables.INSTANCES][self.prefix] = None
                 writes[tables.DIRECTORY][self.directory_key] = None
@@ -127,12 +142,60 @@ class EntityCell(Cell):
         entity_id = machine.entity_id
         record = EntityRecord(
             entity_id.name, entity_id.key, machine.state, machine.version, machine.lock, self.operated_at,
-            self.letter_first, self.letter_next,
+            self.letters, self.letter_next, self.delayed, self.expires_at,
         )  # fmt: skip
         writes[tables.INSTANCES][self.prefix] = encode(record)
         if not self.stored:
             writes[tables.DIRECTORY][self.directory_key] = self.prefix
             self.stored = True
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it has to be kept (E11)."""
+        return self.machine.empty and not self.letters and not self.delayed
+
+    # --- expiry
+
+    @property
+    def _idle_ttl(self) -> int | None:
+        definition = self.machine.definition
+        return None if definition is None else definition.idle_ttl
+
+    @property
+    def held(self) -> bool:
+        """Whether it cannot expire now: by a lock, what waits for its turn, or delayed signals."""
+        machine = self.machine
+        return machine.lock is not None or len(machine.mailbox) > 0 or self.delayed > 0
+
+    @property
+    def idle_until(self) -> int:
+        """When it expires if nothing happens, microseconds since 1970; 0 for never."""
+        ttl = self._idle_ttl
+        return 0 if ttl is None or self.machine.state is None else min(self.operated_at + ttl, LATEST)
+
+    def expire(self, now: int) -> None:
+        """Its row among the timers has come due: delete its state if it has expired, else leave the rest to :meth:`flush`."""
+        self.expires_at = 0
+        if not self.held and 0 < self.idle_until <= now:
+            self.machine.expire()
+
+    def _flush_expiry(self, writes: Writes) -> None:
+        """See that the row among the timers, if one is needed, does not come too late.
+
+        One that comes too early is left: when it comes due it is put where it belongs by then. So an operation writes no row,
+        however often it puts off the expiry. While something holds the entity none is needed: letting it go writes one.
+        """
+        if self.machine.definition is None:
+            return  # nobody knows how long it may be idle (O18)
+        timers, wanted = writes[tables.TIMERS], self.idle_until
+        entity_id = self.machine.entity_id
+        record = IdleRecord(entity_id.name, entity_id.key)
+        if self.expires_at > wanted:
+            timers[record.row(self.prefix, self.expires_at)] = None
+            self.expires_at = 0
+        if wanted and not self.expires_at and not self.held:
+            timers[record.row(self.prefix, wanted)] = encode(record)
+            self.expires_at = wanted
 
     @property
     def weight(self) -> int:

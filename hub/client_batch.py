@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, overload
 
+from ..entities.delayed import check_signal_id
 from ..entities.ids import EntityId, EntityRef, check_instance_id
 from ..entities.messages import Operation
 from ..orchestration.context_base import checked_entity_id
@@ -13,7 +15,16 @@ from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import InstanceExists
 from ..orchestration.messages import EventRaised, StartExecution
 from ..orchestration.registry import check_event_name
-from .intents import IfExists, InstanceIntent, Intent, SignalIntent, StartIntent, check_if_exists, submit
+from .intents import (
+    CancelSignalIntent,
+    IfExists,
+    InstanceIntent,
+    Intent,
+    StartIntent,
+    check_if_exists,
+    signal_intent,
+    submit,
+)
 from .runtime import Runtime, new_instance_id
 
 if TYPE_CHECKING:
@@ -42,13 +53,36 @@ class ClientBatch:
         self._starting: set[str] = set()
 
     @overload
-    def signal_entity(self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts) -> None: ...
+    def signal_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, deliver_at: None = None
+    ) -> None: ...
     @overload
-    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any) -> None: ...
-    def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any) -> None:
-        """Add an operation; checked now, accepted at the end. Raises as :meth:`TaskHub.signal_entity` does."""
+    def signal_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, deliver_at: datetime | timedelta | float
+    ) -> str: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, deliver_at: None = None) -> None: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, deliver_at: datetime | timedelta | float) -> str: ...
+    def signal_entity(
+        self, ref: EntityId, operation: Any, *arguments: Any, deliver_at: datetime | timedelta | float | None = None
+    ) -> str | None:
+        """Add an operation; checked now, accepted at the end.
+
+        A delay in ``deliver_at`` counts from this call. Returns and raises as :meth:`TaskHub.signal_entity` does.
+        """
         name, encoded = self._registry.operation(checked_entity_id(ref, "signal_entity"), operation, arguments)
-        self._add(SignalIntent(ref, Operation(name, encoded)))
+        intent, chosen = signal_intent(self._runtime, ref, Operation(name, encoded), deliver_at)
+        self._add(intent)
+        return chosen
+
+    def cancel_signal(self, signal_id: str) -> None:
+        """Add the end of a delayed signal; one that was delivered or cancelled before is left alone (E10).
+
+        Raises:
+          TypeError, ValueError: it is no id of a delayed signal.
+        """
+        self._add(CancelSignalIntent(check_signal_id(signal_id)))
 
     def start(
         self, orchestrator: Orchestrator[Any, *Ts], *arguments: *Ts, instance_id: str | None = None, if_exists: IfExists = "fail"

@@ -5,6 +5,7 @@ It shows this moment, what is not on disk yet included.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import overload
 
 import trio
@@ -18,6 +19,7 @@ from ..orchestration.history import shown
 from ..orchestration.kernel import Kernel
 from ..orchestration.status import RuntimeStatus
 from .cells import EntityCell, OrchestrationCell
+from .clock import as_datetime
 from .opening import OpenableHub
 from .runtime import Runtime
 
@@ -33,6 +35,9 @@ class EntityDescription:
       waiting: the instance ids of those that wait for the lock, in order.
       queued: the names of the operations that wait, in order; the holder's own first.
       running: the name of the async operation that runs.
+      delayed_signals: how many signals wait for their time (E10).
+      dead_letters: how many failed signals are kept (E4).
+      idle_until: when it expires if nothing happens and nothing holds it, aware UTC; ``None`` for never.
     """
 
     entity_id: EntityId
@@ -41,6 +46,9 @@ class EntityDescription:
     waiting: tuple[str, ...]
     queued: tuple[str, ...]
     running: str | None
+    delayed_signals: int
+    dead_letters: int
+    idle_until: datetime | None
 
 
 def _describe_entity(cell: EntityCell) -> EntityDescription:
@@ -58,6 +66,9 @@ def _describe_entity(cell: EntityCell) -> EntityDescription:
             if isinstance(message, Operation) and (running is None or number != running.number)
         ),
         running=None if running is None else running.message.name,
+        delayed_signals=cell.delayed,
+        dead_letters=len(cell.letters),
+        idle_until=as_datetime(cell.idle_until) if cell.idle_until else None,
     )
 
 

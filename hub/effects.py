@@ -18,6 +18,7 @@ from ..entities.messages import (
     Answer,
     CallingTask,
     ClientRequest,
+    DropSignal,
     EntityMessage,
     Failure,
     Granted,
@@ -25,6 +26,7 @@ from ..entities.messages import (
     Outcome,
     RaiseEvent,
     Send,
+    SendLater,
     StartInstance,
     WaitingClient,
 )
@@ -49,17 +51,20 @@ from ..orchestration.messages import (
 )
 from ..orchestration.retry import step_and_attempt
 from ..orchestration.status import RuntimeStatus
-from ..storage import keys, tables
+from ..storage import tables
 from . import limits
 from .ack import Ack
 from .batch import OpenBatch
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .clock import HubClock
-from .records import ActivityRecord, LetterRecord, activity_key, encode
+from .delayed import DelayedSignals
+from .due import Due
+from .letters import keep_letter
+from .records import ActivityRecord, TimerRecord, activity_key, encode
 from .requests import Requests
 from .residence import Residence
 from .retention import PURGE_TIMER, Retention
-from .timers import TimerRecord, Timers
+from .timers import Timers
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +75,10 @@ class Effects(ABC):
     Attributes:
       residence, requests, timers, clock: the parts of the hub that effects reach.
       batch: the batch that turns are gathered into.
+      delayed: the delayed signals.
       calls: clients that wait for an operation's outcome, by token.
       retention: how long finished instances are kept.
+      backlog: messages that are ready to be worked off.
       handlers: what carries out an effect of a cell, by the effect's type.
     """
 
@@ -84,6 +91,9 @@ class Effects(ABC):
         self.clock = clock
         self.batch = batch
         self.retention = retention
+        self.backlog: int = 0
+        self.delayed = DelayedSignals(timers, residence, self.touch)
+        self._due = Due(timers, self.delayed, residence, self._timer_due, self.touch)
         self.calls: dict[int, Ack] = {}
         self.handlers: dict[type, Callable[[AnyCell, Any], None]] = {
             Send: lambda _, effect: self.to_entity(effect.target, effect.message),
@@ -97,8 +107,10 @@ class Effects(ABC):
             StartChild: self._start_child,
             RewindChild: self._rewind_child,
             TellChild: self._tell_child,
-            SetTimer: self._set_timer,
-            DropTimer: self._drop_timer,
+            SetTimer: lambda cell, effect: self._due.set_timer(cell, effect, self.batch),
+            DropTimer: lambda cell, effect: self._due.set_timer(cell, effect, self.batch),
+            SendLater: lambda cell, effect: self.delayed.carry_out(cell, effect, self.batch),
+            DropSignal: lambda cell, effect: self.delayed.carry_out(cell, effect, self.batch),
             Renewed: self._renewed,
             Finished: self._finished,
         }
@@ -112,8 +124,8 @@ class Effects(ABC):
         """Put a message into an orchestration's mailbox."""
 
     @abstractmethod
-    def touch(self, cell: AnyCell) -> None:
-        """Note that a cell changed."""
+    def touch(self, cell: AnyCell, arrived: int = 1) -> None:
+        """Note that a cell changed, and how many messages it got."""
 
     @abstractmethod
     def create(self, instance_id: str, start: StartExecution) -> None:
@@ -173,15 +185,7 @@ class Effects(ABC):
 
     def _letter(self, cell: AnyCell, effect: Letter) -> None:
         assert isinstance(cell, EntityCell)
-        entity_id = cell.machine.entity_id
-        _log.warning("signal %r to %s failed and is kept as a dead letter: %s", effect.message.name, entity_id, effect.failure)
-        letters = self.batch.writes[tables.LETTERS]
-        record = LetterRecord(entity_id.name, entity_id.key, effect.message, effect.failure, self.clock.now())
-        letters[cell.prefix + keys.u64(cell.letter_next)] = encode(record)
-        cell.letter_next += 1
-        if cell.letter_next - cell.letter_first > limits.LETTERS_MAX:
-            letters[cell.prefix + keys.u64(cell.letter_first)] = None
-            cell.letter_first += 1
+        keep_letter(cell, effect, self.clock.now(), self.batch)
 
     def _start_activity(self, cell: AnyCell, effect: StartActivity) -> None:
         reply_to = effect.reply_to
@@ -229,25 +233,27 @@ class Effects(ABC):
         else:
             self.to_orchestration(child, Rewind(effect.reason, effect.message.parent))
 
-    def _set_timer(self, cell: AnyCell, effect: SetTimer) -> None:
-        self.timers.set(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
-
-    def _drop_timer(self, cell: AnyCell, effect: DropTimer) -> None:
-        self.timers.drop(self.batch, cell.prefix, effect.fire_at, _timer_record(cell, effect))
+    @property
+    def full(self) -> bool:
+        """Whether so much is ready, or changed by the open batch, that what is due has to wait its turn."""
+        return self.backlog >= limits.BACKLOG_MAX or len(self.batch.cells) >= limits.BATCH_INSTANCES_MAX
 
     def fire_timers(self, under_way: OpenBatch | None) -> None:
-        """Deliver the timers whose time has come."""
-        for record in self.timers.take_due(self.clock.now(), self.batch, under_way):
-            cell = self.residence.orchestration(record.instance_id)
-            if cell is None:
-                continue
-            if record.task == START_TIMER:
-                cell.machine.begin(record.execution)
-                self.touch(cell)
-            elif record.task == PURGE_TIMER:
-                self.retain(cell)
-            else:
-                self.to_orchestration(cell, record.due())
+        """Let happen what is due."""
+        if not self.full:
+            self._due.happen(self.clock.now(), self.batch, under_way)
+
+    def _timer_due(self, record: TimerRecord) -> None:
+        cell = self.residence.orchestration(record.instance_id)
+        if cell is None:
+            return
+        if record.task == START_TIMER:
+            cell.machine.begin(record.execution)
+            self.touch(cell)
+        elif record.task == PURGE_TIMER:
+            self.retain(cell)
+        else:
+            self.to_orchestration(cell, record.due())
 
     def _renewed(self, cell: AnyCell, _: Renewed) -> None:
         assert isinstance(cell, OrchestrationCell)
@@ -259,8 +265,3 @@ class Effects(ABC):
         assert record is not None
         self.batch.finished.append(record)
         self.retention.set(cell, record, self.batch)
-
-
-def _timer_record(cell: AnyCell, effect: SetTimer | DropTimer) -> TimerRecord:
-    assert isinstance(cell, OrchestrationCell)
-    return TimerRecord(cell.machine.instance_id, effect.execution, effect.task)

@@ -43,7 +43,6 @@ class Engine(Effects):
 
     Attributes:
       ready: instances with something to do, in the order in which they get their turn.
-      backlog: messages that are ready to be worked off.
       turns: turns that were run since the hub was opened.
     """
 
@@ -59,7 +58,6 @@ class Engine(Effects):
     ) -> None:
         super().__init__(residence, requests, timers, clock, batch, Retention(timers, retention))
         self.ready: deque[AnyCell] = deque()
-        self.backlog = 0
         self.turns = 0
         self._new_id = new_id
 
@@ -209,7 +207,7 @@ class Engine(Effects):
                 cell = ready.popleft()
                 if isinstance(cell, EntityCell):
                     cell.machine.advance(date, limits.TURN_MESSAGES_MAX)
-                    cell.operated_at = now
+                    cell.note_success(now)
                 else:
                     self._orchestrate(cell, now)
                 self.turns += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 import trio
@@ -13,14 +14,12 @@ from ..entities.ids import EntityId, EntityRef
 from ..entities.machine import EntityMachine
 from ..entities.messages import Answer, Failure, Operation, Outcome, ReplyTo, WaitingClient
 from ..orchestration.context_base import checked_entity_id
-from ..storage import keys, tables
 from .asking import ask, ask_once
 from .clock import as_datetime
 from .guard import no_trio
-from .intents import SignalIntent, check_room, submit
+from .intents import check_room, signal_intent, submit
 from .opening import OpenableHub
 from .operations import ending_of, refuse_inside_operation
-from .records import LetterRecord, decode_letter
 from .requests import check_request_id, fingerprint
 
 if TYPE_CHECKING:
@@ -37,11 +36,43 @@ class EntityVerbs(OpenableHub):
 
     @overload
     async def signal_entity(
-        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, request_id: str | None = None
+        self,
+        ref: EntityRef[E],
+        operation: Callable[[E, *Ts], object],
+        *arguments: *Ts,
+        deliver_at: None = None,
+        request_id: str | None = None,
     ) -> None: ...
     @overload
-    async def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, request_id: str | None = None) -> None: ...
-    async def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any, request_id: str | None = None) -> None:
+    async def signal_entity(
+        self,
+        ref: EntityRef[E],
+        operation: Callable[[E, *Ts], object],
+        *arguments: *Ts,
+        deliver_at: datetime | timedelta | float,
+        request_id: str | None = None,
+    ) -> str: ...
+    @overload
+    async def signal_entity(
+        self, ref: EntityId, operation: str, *arguments: Any, deliver_at: None = None, request_id: str | None = None
+    ) -> None: ...
+    @overload
+    async def signal_entity(
+        self,
+        ref: EntityId,
+        operation: str,
+        *arguments: Any,
+        deliver_at: datetime | timedelta | float,
+        request_id: str | None = None,
+    ) -> str: ...
+    async def signal_entity(
+        self,
+        ref: EntityId,
+        operation: Any,
+        *arguments: Any,
+        deliver_at: datetime | timedelta | float | None = None,
+        request_id: str | None = None,
+    ) -> str | None:
         """Send an operation to an entity. It is durable when this returns, and runs at some time after (D3).
 
         Cancelling this may or may not have sent it.
@@ -50,11 +81,17 @@ class EntityVerbs(OpenableHub):
           ref: the entity, such as ``Account.at("alice")``.
           operation: the method, such as ``Account.deposit``, or its name.
           *arguments: its arguments.
+          deliver_at: deliver it at or after this time, never before (E10): an aware datetime, or a delay from now on the
+            hub's clock (a timedelta or seconds). It has no order against other messages.
           request_id: makes repeating this call safe (D8).
+
+        Returns:
+          With ``deliver_at``, the id by which the signal can be cancelled, the same for each repetition; else ``None``.
 
         Raises:
           UnknownEntity, UnknownOperation: this hub knows no such entity class or operation (E7).
-          TypeError: the number of arguments is wrong, or ``ref`` is no entity id.
+          TypeError: the number of arguments is wrong, ``ref`` is no entity id, or ``deliver_at`` no time.
+          ValueError: a naive datetime, a delay below 0 or not finite, or a time beyond the year 9999.
           NotStorable: an argument cannot be kept exactly.
           RequestMismatch, LimitReached: see D8; the limit may also be that of the entity's mailbox.
           StorageError: storage fails; what was sent may still take effect (D4).
@@ -63,7 +100,9 @@ class EntityVerbs(OpenableHub):
         runtime = self._open_runtime()
         name, encoded = self._registry.operation(checked_entity_id(ref, "signal_entity"), operation, arguments)
         kept = None if request_id is None else check_request_id(request_id)
-        await submit(runtime, [SignalIntent(ref, Operation(name, encoded), kept)])
+        intent, chosen = signal_intent(runtime, ref, Operation(name, encoded), deliver_at, kept)
+        (earlier,) = await submit(runtime, [intent])
+        return earlier or chosen
 
     @overload
     async def call_entity(
@@ -171,18 +210,3 @@ class EntityVerbs(OpenableHub):
         if record is None or record.state is None:
             return None
         return definition.read(target, record.state, record.version)
-
-    async def dead_letters(self, ref: EntityId) -> list[LetterRecord]:
-        """The failed signals that are kept for an entity, oldest first (E4).
-
-        Raises:
-          TypeError: ``ref`` is no entity id.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        target = checked_entity_id(ref, "dead_letters")
-        await trio.lowlevel.checkpoint()
-        number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
-        if number is None:
-            return []
-        return [decode_letter(data) for _, data in runtime.store.scan(tables.LETTERS, number, keys.prefix_end(number))]

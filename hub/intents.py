@@ -8,19 +8,22 @@ between, so either all are accepted, in order, or none is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Literal, Protocol, get_args
 
 from attrs import field, frozen
 
+from ..entities.delayed import delivery_time, signal_id
 from ..entities.ids import EntityId
-from ..entities.messages import EntityMessage, Operation
+from ..entities.messages import Operation, SendLater
+from ..entities.times import due_time
 from ..orchestration.errors import InstanceExists, InstanceFinished, InstanceNotFound
 from ..orchestration.messages import EventRaised, OrchestrationMessage, StartExecution
 from . import limits
 from .cells import AnyCell, OrchestrationCell
 from .errors import LimitReached
 from .requests import fingerprint
-from .runtime import Runtime
+from .runtime import Runtime, new_instance_id
 
 IfExists = Literal["fail", "return", "replace_finished", "replace"]
 
@@ -79,12 +82,11 @@ class SignalIntent:
     """An operation for an entity, without an answer."""
 
     target: EntityId
-    message: EntityMessage
+    message: Operation
     request_id: str | None = None
 
     def asked(self) -> bytes:
         """The fingerprint of what is asked for."""
-        assert isinstance(self.message, Operation)
         return fingerprint("signal", str(self.target), self.message.name, self.message.arguments)
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
@@ -98,6 +100,77 @@ class SignalIntent:
         runtime.engine.to_entity(self.target, self.message)
         if self.request_id is not None:
             runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch)
+
+
+@frozen
+class DelayedIntent:
+    """An operation that is to be delivered to an entity at a time (E10).
+
+    Attributes:
+      effect: the signal.
+      deliver_at: the time or the delay as the client gave it; the time that a delay amounts to differs in each repetition.
+    """
+
+    effect: SendLater
+    deliver_at: datetime | timedelta | float
+    request_id: str | None = None
+
+    def asked(self) -> bytes:
+        """The fingerprint of what is asked for."""
+        message, time = self.effect.message, self.deliver_at
+        moment = ("at", due_time(time, 0)) if isinstance(time, datetime) else ("after", due_time(time, 0))
+        return fingerprint("signal later", str(self.effect.target), message.name, message.arguments, *map(str, moment))
+
+    def check(self, runtime: Runtime, starting: set[str]) -> bool:
+        """What is for later needs no room now."""
+        del runtime, starting
+        return True
+
+    def accept(self, runtime: Runtime) -> None:
+        """Store it."""
+        runtime.engine.delayed.send(self.effect, "", runtime.engine.batch)
+        if self.request_id is not None:
+            runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch, self.effect.signal_id)
+
+
+@frozen
+class CancelSignalIntent:
+    """The end of a delayed signal, if it was not delivered yet (E10)."""
+
+    signal_id: str
+    request_id: None = None
+
+    def asked(self) -> bytes:
+        """The fingerprint of what is asked for."""
+        return fingerprint("cancel signal", self.signal_id)
+
+    def check(self, runtime: Runtime, starting: set[str]) -> bool:
+        """One that is gone is left alone; one that is damaged cannot be cancelled (D9)."""
+        del starting
+        runtime.engine.delayed.find(self.signal_id)
+        return True
+
+    def accept(self, runtime: Runtime) -> None:
+        """Forget it."""
+        runtime.engine.delayed.cancel(self.signal_id, runtime.engine.batch)
+
+
+def signal_intent(
+    runtime: Runtime,
+    target: EntityId,
+    message: Operation,
+    deliver_at: datetime | timedelta | float | None,
+    request_id: str | None = None,
+) -> tuple[SignalIntent | DelayedIntent, str | None]:
+    """What a client asks for that signals an entity, now or later, and the id of the signal if it is for later.
+
+    Raises:
+      TypeError, ValueError: ``deliver_at`` is no time, or not allowed.
+    """
+    if deliver_at is None:
+        return SignalIntent(target, message, request_id), None
+    chosen = signal_id(delivery_time(deliver_at, runtime.clock.now()), new_instance_id())
+    return DelayedIntent(SendLater(target, message, chosen), deliver_at, request_id), chosen
 
 
 @frozen
@@ -146,7 +219,7 @@ class StartIntent:
             runtime.engine.terminate_now(existing, "replaced by a new start")
         runtime.engine.create(self.instance_id, self.start, self.request_id, generated=self.generated)
         if self.request_id is not None:
-            runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch, self.instance_id)
+            runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch, self.instance_id, expires=False)
 
 
 @frozen
@@ -201,7 +274,8 @@ async def submit(runtime: Runtime, intents: Sequence[Intent]) -> list[str | None
     """Accept all intents, or none, and wait until they are durable.
 
     Returns:
-      For each intent the target that an earlier request with its id recorded (a start's instance id), else ``None``.
+      For each intent the target that an earlier request with its id recorded (a start's instance id, a delayed signal's
+      id), else ``None``.
 
     Raises:
       Whatever one of the checks raises; then nothing is accepted.

@@ -75,6 +75,9 @@ RECOVERY_PAGE: Final = 500
 PARK_SECONDS_MAX: Final = 60.0
 """With timers set, an idle hub looks at the wall clock this often: it may have been set forward (D6)."""
 
+UNDEFINED_EXPIRY_SECONDS: Final = 3600
+"""An idle entity whose class is not defined to the hub is looked at again after this time."""
+
 STORAGE_RETRY_SECONDS: Final = (0.05, 5.0)
 """Wait before a failed commit is tried again: first, and at most (doubling)."""
 

@@ -20,8 +20,8 @@ from attrs import frozen
 
 from ..entities.failures import members_of
 from ..entities.ids import check_hub_name
+from ..entities.times import due_time
 from ..orchestration.registry import Registry
-from ..orchestration.times import due_time
 from ..storage.errors import StorageError
 from ..storage.lmdb_store import LmdbStore
 from ..storage.values import Values

@@ -71,5 +71,5 @@ class OperationRunner:
         if trio.current_effective_deadline() == -math.inf:
             return  # the hub is closing; however the operation took that, it runs again (E5)
         cell.machine.finish(run, ended)
-        cell.operated_at = self._clock.now()
+        cell.note_success(self._clock.now())
         self._after(cell)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from ..entities.ids import check_instance_id, check_no_surrogates
+from ..entities.times import due_time
 from ..orchestration.definition import Orchestrator
 from ..orchestration.errors import (
     CannotRewind,
@@ -15,7 +16,6 @@ from ..orchestration.errors import (
 from ..orchestration.messages import Cancel, EventRaised, OrchestrationMessage, Resume, Rewind, StartExecution, Suspend, Terminate
 from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
-from ..orchestration.times import due_time
 from .handler_verbs import HandlerVerbs
 from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit

@@ -1,27 +1,34 @@
-"""Finding instances and entities: filters, and pages that are stable while things come and go (O16).
+"""Finding what is stored: filters, and pages that are stable while things come and go (O16).
 
-A page goes through the directory in the order of its keys, from behind the last key of the page before, which is what
-its token says. Whatever exists from the first page to the last is shown once. Each page reads the last commit at its own
-moment, a few records at a time, with a checkpoint in between, so that a long query takes nothing from running work.
+A page goes through a table in the order of its keys, from behind the last key of the page before, which is what its
+token says. So the last page costs what the first one does, and whatever exists from the first page to the last is shown
+once. Each page reads the last commit at its own moment, a few records at a time, with a checkpoint in between, so that a
+long query takes nothing from running work, and its memory is that of one page.
+
+A record that is damaged on disk is reported in the log and left out; it does not keep the others from being found (D9).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import trio
 from attrs import field, frozen
 
-from ..entities.ids import EntityId, check_entity_name
+from ..entities.errors import StateUnreadable, UnknownEntity
+from ..entities.ids import EntityId, check_entity_name, check_no_surrogates
 from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys, tables
+from ..storage.errors import DamagedRecord
 from ..storage.store import Store
 from .records import InstanceRecord, decode_instance
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_A_TIME: Final = 64
@@ -98,7 +105,8 @@ class EntityFilter:
       operated_from, operated_to: last operation at or after the one, before the other; aware datetimes.
 
     Raises:
-      ValueError: a naive datetime, a bad name, or a key prefix without a name.
+      ValueError: a naive datetime, a bad name, a key prefix without a name, or with a lone surrogate.
+      TypeError: the name or the key prefix is no text.
     """
 
     name: str | None = field(default=None, converter=lambda name: None if name is None else check_entity_name(name))
@@ -107,6 +115,9 @@ class EntityFilter:
     operated_to: int | None = field(default=None, converter=_microseconds)
 
     def __attrs_post_init__(self) -> None:
+        if not isinstance(self.key_prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"key_prefix is a str, not {type(self.key_prefix).__name__}: {self.key_prefix!r}")
+        check_no_surrogates(self.key_prefix, "key_prefix")
         if self.key_prefix and self.name is None:
             raise ValueError("key_prefix is given without name; keys are ordered within a name")
 
@@ -125,9 +136,18 @@ class EntityFilter:
 
 
 async def find(
-    store: Store, prefix: bytes, matches: Callable[[InstanceRecord], bool], limit: int, token: str | None
-) -> tuple[list[InstanceRecord], str | None]:
-    """The next records of a query, at most ``limit``, and the token for those after them.
+    store: Store, table: str, prefix: bytes, pick: Callable[[bytes, bytes], T | None], limit: int, token: str | None
+) -> Page[T]:
+    """The next page of a query.
+
+    Args:
+      store: the store.
+      table: the table to go through.
+      prefix: what the keys begin with.
+      pick: what is found in a record, given as key and value; ``None`` if it is not meant. It is called for a few records
+        between two checkpoints, so what takes time is best done in it, not with the whole page.
+      limit: at most that many items, 1 to 10,000.
+      token: the token of the page before, ``None`` for the first page.
 
     Raises:
       ValueError: the limit is out of range, or the token is none of this query's.
@@ -135,21 +155,61 @@ async def find(
     if not 1 <= limit <= PAGE_MAX:
         raise ValueError(f"a page has 1 to {PAGE_MAX} items, not {limit}")
     start, stop = _after(prefix, token), keys.prefix_end(prefix)
-    found: list[InstanceRecord] = []
+    found: list[T] = []
     while True:
-        entries = store.scan(tables.DIRECTORY, start, stop, _AT_A_TIME)
-        for key, number in entries:
-            data = store.get(tables.INSTANCES, number)
-            record = None if data is None else decode_instance(data)
-            if record is not None and matches(record):
-                found.append(record)
-                if len(found) == limit:
-                    more = store.keys(tables.DIRECTORY, key + b"\0", stop, 1)
-                    return found, key.hex() if more else None
-        if len(entries) < _AT_A_TIME:
-            return found, None
-        start = entries[-1][0] + b"\0"
         await trio.lowlevel.checkpoint()
+        some, last = _next_records(store, table, start, stop)
+        for key, value in some:
+            try:
+                item = pick(key, value)
+            except DamagedRecord as error:
+                _leave_out(error)
+                continue
+            if item is not None:
+                found.append(item)
+                if len(found) == limit:
+                    more = store.keys(table, key + b"\0", stop, 1)
+                    return Page(found, key.hex() if more else None)
+        if last is None:
+            return Page(found, None)
+        start = last + b"\0"
+
+
+def _next_records(store: Store, table: str, start: bytes, stop: bytes | None) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    """A few records without damaged ones, and the key behind which the next ones are; ``None`` at the end."""
+    try:
+        some = store.scan(table, start, stop, _AT_A_TIME)
+    except DamagedRecord:
+        pass  # one by one, then
+    else:
+        return some, some[-1][0] if len(some) == _AT_A_TIME else None
+    keys_found = store.keys(table, start, stop, _AT_A_TIME)
+    one_by_one: list[tuple[bytes, bytes]] = []
+    for key in keys_found:
+        try:
+            value = store.get(table, key)
+        except DamagedRecord as error:
+            _leave_out(error)
+            continue
+        if value is not None:
+            one_by_one.append((key, value))
+    return one_by_one, keys_found[-1] if len(keys_found) == _AT_A_TIME else None
+
+
+def _leave_out(error: DamagedRecord) -> None:
+    _log.error("a query leaves out a record: %s", error)
+
+
+async def find_instances(
+    store: Store, prefix: bytes, pick: Callable[[InstanceRecord], T | None], limit: int, token: str | None
+) -> Page[T]:
+    """The next page of what ``pick`` makes of entities or orchestrations, in the order of their ids; see :func:`find`."""
+
+    def pick_record(_: bytes, number: bytes) -> T | None:
+        data = store.get(tables.INSTANCES, number)
+        return None if data is None else pick(decode_instance(data))
+
+    return await find(store, tables.DIRECTORY, prefix, pick_record, limit, token)
 
 
 def _after(prefix: bytes, token: str | None) -> bytes:
@@ -170,22 +230,36 @@ class EntityInfo:
 
     Attributes:
       entity_id: which one.
-      last_operation_at: when its last operation ended, aware UTC.
-      state: a copy of its state; ``None`` if states were not asked for.
+      last_operation_at: when its last operation that went well ended, aware UTC.
+      state: a copy of its state; ``None`` if states were not asked for, or this one cannot be read.
+      error: why the state cannot be read: no class of that name is defined to this hub, or it does not fit the class.
     """
 
     entity_id: EntityId
     last_operation_at: datetime
     state: Any
+    error: StateUnreadable | UnknownEntity | None = None
 
 
-async def pages(next_page: Callable[[str | None], Any]) -> AsyncIterator[Any]:
-    """The items of all pages, one after another."""
-    token: str | None = None
-    while True:
-        page: Page[Any] = await next_page(token)
-        for item in page.items:
-            yield item
-        token = page.token
-        if token is None:
-            return
+class Pages(Generic[T]):
+    """The items of all pages, one after another: an async iterator, which may be left at any point.
+
+    No async generator: one that is left early has to be closed, and Trio warns of each that is not.
+    """
+
+    def __init__(self, next_page: Callable[[str | None], Awaitable[Page[T]]]) -> None:
+        self._next_page = next_page
+        self._page: Page[T] | None = None
+        self._items: Iterator[T] = iter(())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            for item in self._items:
+                return item
+            if self._page is not None and self._page.token is None:
+                raise StopAsyncIteration
+            self._page = await self._next_page(None if self._page is None else self._page.token)
+            self._items = iter(self._page.items)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
-import trio
-
-from ..entities.ids import EntityId, check_instance_id
+from ..entities.errors import StateUnreadable, UnknownEntity
+from ..entities.ids import check_instance_id
 from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys
 from .clock import as_datetime
 from .opening import OpenableHub
-from .queries import EntityFilter, EntityInfo, InstanceFilter, Page, find, pages
+from .queries import EntityFilter, EntityInfo, InstanceFilter, Page, Pages, find_instances
+from .records import InstanceRecord
 from .status import InstanceStatus, status_of
 
 _PURGED_AT_A_TIME = 200
@@ -53,15 +52,13 @@ class QueryVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-        found, following = await find(
-            runtime.store,
-            keys.orchestration_key(id_prefix),
-            lambda record: isinstance(record, OrchestrationRecord) and wanted.matches(record),
-            limit,
-            token,
-        )
-        items = [status_of(record, self._registry) for record in found if isinstance(record, OrchestrationRecord)]
-        return Page(items, following)
+
+        def pick(record: InstanceRecord) -> InstanceStatus | None:
+            if isinstance(record, OrchestrationRecord) and wanted.matches(record):
+                return status_of(record, self._registry)
+            return None
+
+        return await find_instances(runtime.store, keys.orchestration_key(id_prefix), pick, limit, token)
 
     def iter_instances(
         self,
@@ -74,7 +71,7 @@ class QueryVerbs(OpenableHub):
         tags: Mapping[str, str] | None = None,
     ) -> AsyncIterator[InstanceStatus]:
         """All pages of :meth:`query_instances`, one instance after another."""
-        return pages(
+        return Pages(
             lambda token: self.query_instances(
                 status=status,
                 created_from=created_from,
@@ -102,43 +99,58 @@ class QueryVerbs(OpenableHub):
         Args:
           name: the entity's name.
           key_prefix: the key begins with this; needs ``name``.
-          operated_from, operated_to: last operation at or after the one, before the other; aware datetimes.
-          include_state: decode the states; without, they are ``None``.
+          operated_from, operated_to: the last operation that went well ended at or after the one, before the other; aware
+            datetimes.
+          include_state: decode the states; without, they are ``None``. One that cannot be read does not stop the others:
+            it is ``None``, and ``error`` says why.
           limit: at most that many in this page, 1 to 10,000.
           token: the token of the page before.
 
         Raises:
           ValueError: a condition, the limit or the token is not allowed.
-          UnknownEntity: a state is asked for whose class is not defined to this hub.
-          StateUnreadable: a state does not fit its class.
           HubClosed: the hub is not open.
         """
         runtime = self._open_runtime()
         wanted = EntityFilter(name, key_prefix, operated_from, operated_to)
-        found, following = await find(
-            runtime.store,
-            wanted.prefix,
-            lambda record: isinstance(record, EntityRecord) and wanted.matches(record),
-            limit,
-            token,
-        )
-        items = [self._entity_info(record, include_state) for record in found if isinstance(record, EntityRecord)]
-        return Page(items, following)
+
+        def pick(record: InstanceRecord) -> EntityInfo | None:
+            if isinstance(record, EntityRecord) and wanted.matches(record):
+                return self._entity_info(record, include_state)
+            return None
+
+        return await find_instances(runtime.store, wanted.prefix, pick, limit, token)
 
     def iter_entities(
-        self, *, name: str | None = None, key_prefix: str = "", include_state: bool = True
+        self,
+        *,
+        name: str | None = None,
+        key_prefix: str = "",
+        operated_from: datetime | None = None,
+        operated_to: datetime | None = None,
+        include_state: bool = True,
     ) -> AsyncIterator[EntityInfo]:
         """All pages of :meth:`query_entities`, one entity after another."""
-        return pages(
-            lambda token: self.query_entities(name=name, key_prefix=key_prefix, include_state=include_state, token=token)
+        return Pages(
+            lambda token: self.query_entities(
+                name=name,
+                key_prefix=key_prefix,
+                operated_from=operated_from,
+                operated_to=operated_to,
+                include_state=include_state,
+                token=token,
+            )
         )
 
     def _entity_info(self, record: EntityRecord, include_state: bool) -> EntityInfo:
-        entity_id = EntityId.of_parts((record.name, record.key))
-        state: Any = None
-        if include_state and record.state is not None:
+        entity_id = record.entity_id
+        operated_at = as_datetime(record.operated_at)
+        if not include_state or record.state is None:
+            return EntityInfo(entity_id, operated_at, None)
+        try:
             state = self._registry.entity(record.name).read(entity_id, record.state, record.version)
-        return EntityInfo(entity_id, as_datetime(record.operated_at), state)
+        except (StateUnreadable, UnknownEntity) as error:
+            return EntityInfo(entity_id, operated_at, None, error)
+        return EntityInfo(entity_id, operated_at, state)
 
     async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:
         """Remove an instance with everything that belongs to it (O16). Purging is not erasure: freed pages are reused.
@@ -183,22 +195,23 @@ class QueryVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-        purged, token = 0, None
+
+        def pick(record: InstanceRecord) -> str | None:
+            if isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record):
+                return record.instance_id
+            return None
+
+        purged = 0
+        token: str | None = None
         while True:
-            found, token = await find(
-                runtime.store,
-                keys.orchestration_key(id_prefix),
-                lambda record: isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record),
-                _PURGED_AT_A_TIME,
-                token,
-            )
+            page = await find_instances(runtime.store, keys.orchestration_key(id_prefix), pick, _PURGED_AT_A_TIME, token)
             await runtime.admit()
-            for record in found:
-                cell = runtime.residence.orchestration(record.instance_id) if isinstance(record, OrchestrationRecord) else None
+            for instance_id in page.items:
+                cell = runtime.residence.orchestration(instance_id)
                 if cell is not None and cell.machine.finished:
                     runtime.engine.purge(cell)
                     purged += 1
             await runtime.durable()
+            token = page.token
             if token is None:
                 return purged
-            await trio.lowlevel.checkpoint()

@@ -7,11 +7,13 @@ from typing import Final
 import msgspec
 
 from ..entities.failures import FailureDetails
+from ..entities.ids import EntityId
 from ..entities.messages import CallingTask, LockRelease, LockRequest, Operation, Outcome
 from ..entities.record import EntityRecord
 from ..orchestration.history import HistoryEntry
-from ..orchestration.messages import OrchestrationMessage
+from ..orchestration.messages import OrchestrationMessage, TimerDue
 from ..orchestration.status import OrchestrationRecord
+from ..storage import keys
 
 
 class ActivityRecord(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
@@ -42,7 +44,7 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request")
     Attributes:
       fingerprint: of verb, target and arguments.
       expires_at: microseconds since 1970; 0 for a start, which lives as long as its instance.
-      target: the instance id of a start, else empty.
+      target: the instance id of a start, the id of a delayed signal, else empty.
       outcome: the answer of a call, once there.
     """
 
@@ -53,7 +55,7 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request")
 
 
 class LetterRecord(msgspec.Struct, frozen=True, array_like=True, tag="letter"):
-    """A dead letter: a signal that failed (E4)."""
+    """A dead letter: a signal that failed, why, and when (E4)."""
 
     name: str
     key: str
@@ -61,8 +63,66 @@ class LetterRecord(msgspec.Struct, frozen=True, array_like=True, tag="letter"):
     failure: FailureDetails
     at: int
 
+    @property
+    def entity_id(self) -> EntityId:
+        """The entity that it was sent to."""
+        return EntityId.of_parts((self.name, self.key))
+
+
+class TimerRecord(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
+    """A timer of an orchestration."""
+
+    instance_id: str
+    execution: str
+    task: str
+
+    def row(self, prefix: bytes, due: int) -> bytes:
+        """Its key among the timers: of the instance with that number."""
+        return keys.u64(due) + prefix + bytes.fromhex(self.execution) + self.task.encode()
+
+    def due(self) -> TimerDue:
+        """The message that it delivers."""
+        return TimerDue(self.execution, self.task)
+
+
+class SignalRecord(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
+    """A delayed signal.
+
+    Attributes:
+      name, key: the entity that it is for.
+      message: the operation.
+      sender: the instance id of the orchestration, or the printed id of the entity, that sent it; empty for a client.
+    """
+
+    name: str
+    key: str
+    message: Operation
+    sender: str
+
+    @property
+    def entity_id(self) -> EntityId:
+        """The entity that it is for."""
+        return EntityId.of_parts((self.name, self.key))
+
+
+class IdleRecord(msgspec.Struct, frozen=True, array_like=True, tag="idle"):
+    """An entity that may have been idle for long enough to expire."""
+
+    name: str
+    key: str
+
+    def row(self, prefix: bytes, due: int) -> bytes:
+        """Its key among the timers: of the entity with that number."""
+        return keys.u64(due) + prefix
+
+    @property
+    def entity_id(self) -> EntityId:
+        """The entity."""
+        return EntityId.of_parts((self.name, self.key))
+
 
 InstanceRecord = EntityRecord | OrchestrationRecord
+DueRecord = TimerRecord | SignalRecord | IdleRecord
 
 _encoder: Final = msgspec.msgpack.Encoder()
 encode: Final = _encoder.encode
@@ -72,6 +132,7 @@ decode_entity_message: Final = msgspec.msgpack.Decoder(Operation | LockRequest |
 decode_orchestration_message: Final = msgspec.msgpack.Decoder(OrchestrationMessage).decode
 decode_activity: Final = msgspec.msgpack.Decoder(ActivityRecord).decode
 decode_request: Final = msgspec.msgpack.Decoder(RequestRecord).decode
+decode_due: Final = msgspec.msgpack.Decoder(DueRecord).decode
 decode_letter: Final = msgspec.msgpack.Decoder(LetterRecord).decode
 
 

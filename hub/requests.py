@@ -100,18 +100,19 @@ class Requests:
                 "(request_limit): use fewer, keep them for a shorter time (request_ttl), or raise the limit"
             )
 
-    def keep(self, request_id: str, asked: bytes, batch: OpenBatch, target: str = "") -> None:
+    def keep(self, request_id: str, asked: bytes, batch: OpenBatch, target: str = "", *, expires: bool = True) -> None:
         """Store an id with what it asked for, in the batch that holds the effect; room was made by :meth:`reserve`.
 
         Args:
           request_id: the id, not kept at present.
           asked: the fingerprint.
           batch: the open batch.
-          target: the instance id of a start; such an id lives as long as its instance.
+          target: the instance id of a start, or the id of a delayed signal.
+          expires: it is forgotten after a time; else when its instance is.
         """
         self._prune(batch, _PRUNED_AT_A_TIME)
         self._drop(request_id, batch)  # one of the same name whose time is over
-        expires_at = 0 if target else self._now() + self._ttl
+        expires_at = self._now() + self._ttl if expires else 0
         self.count += 1
         if expires_at:
             batch.writes[tables.EXPIRY][keys.u64(expires_at) + request_id.encode()] = b""

@@ -129,7 +129,7 @@ class Residence:
             return None
         record = decode_instance(data)
         if isinstance(record, EntityRecord):
-            cell: AnyCell | None = self.entity(EntityId.of_parts((record.name, record.key)))
+            cell: AnyCell | None = self.entity(record.entity_id)
         else:
             cell = self.orchestration(record.instance_id)
         return None if cell is None or cell.queued else cell

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .timers import TimerRecord, Timers
+from .records import TimerRecord
+from .timers import Timers
 
 if TYPE_CHECKING:
     from ..orchestration.status import OrchestrationRecord
@@ -45,12 +46,13 @@ class Retention:
         self.drop(cell, record, batch)
         due = record.purge_at = self.purge_at(record)
         if due is not None:
-            self._timers.set(batch, cell.prefix, due, _timer(record))
+            timer = _timer(record)
+            self._timers.set(batch, timer.row(cell.prefix, due), timer)
 
     def drop(self, cell: OrchestrationCell, record: OrchestrationRecord, batch: OpenBatch) -> None:
         """An instance goes, or goes on: its timer is not wanted any more."""
         if record.purge_at is not None:
-            self._timers.drop(batch, cell.prefix, record.purge_at, _timer(record))
+            self._timers.drop(batch, _timer(record).row(cell.prefix, record.purge_at))
             record.purge_at = None
 
 

@@ -8,7 +8,8 @@ import trio
 
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
-from .queries import find
+from .queries import find_instances
+from .records import InstanceRecord
 from .runtime import Runtime
 
 _LAST_SETTING: Final = b"retention"
@@ -34,18 +35,21 @@ async def adopt_retention(runtime: Runtime) -> None:
     engine, store = runtime.engine, runtime.store
     retention = engine.retention
 
-    def wrong(record: object) -> bool:
-        return isinstance(record, OrchestrationRecord) and record.status.final and record.purge_at != retention.purge_at(record)
+    def wrong(record: InstanceRecord | None) -> str | None:
+        if not isinstance(record, OrchestrationRecord) or not record.status.final:
+            return None
+        return None if record.purge_at == retention.purge_at(record) else record.instance_id
 
     token: str | None = None
     while retention.microseconds is not None:
-        found, token = await find(store, tables.ORCHESTRATION_KIND, wrong, _AT_A_TIME, token)
+        page = await find_instances(store, tables.ORCHESTRATION_KIND, wrong, _AT_A_TIME, token)
         await runtime.admit()
-        for each in found:
-            cell = runtime.residence.orchestration(each.instance_id) if isinstance(each, OrchestrationRecord) else None
+        for instance_id in page.items:
+            cell = runtime.residence.orchestration(instance_id)
             if cell is not None and wrong(cell.machine.record):
                 engine.retain(cell)
         await runtime.durable()
+        token = page.token
         if token is None:
             break
         await trio.lowlevel.checkpoint()

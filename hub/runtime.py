@@ -153,6 +153,7 @@ class Runtime:
         self.watchers.committed(batch)
         self.requests.committed(batch)
         self.timers.committed(batch)
+        self.engine.delayed.committed(batch)
         if not self._open:
             return
         if batch.cancelled:

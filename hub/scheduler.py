@@ -27,7 +27,7 @@ class Scheduler:
     """Drives turns and commits.
 
     Attributes:
-      paused: no turns are run; clients are still accepted.
+      paused: no turns are run, and what is due waits; clients are still accepted.
     """
 
     def __init__(
@@ -68,9 +68,10 @@ class Scheduler:
             failing = committer.failure is not None
             if committer.failure is not None and self._stop_on_storage_error:
                 raise committer.failure
-            engine.fire_timers(committer.under_way)
-            if engine.ready and not self.paused and not failing:
-                engine.run(self._slice_seconds())
+            if not self.paused:
+                engine.fire_timers(committer.under_way)
+                if engine.ready and not failing:
+                    engine.run(self._slice_seconds())
             working = bool(engine.ready) and not self.paused
             if committer.under_way is not None:
                 await self._attend_commit(working)
@@ -102,15 +103,14 @@ class Scheduler:
         committer.settle(limits.YIELD_SECONDS if working else limits.IDLE_YIELD_SECONDS)
 
     async def _park(self) -> None:
-        left = self._engine.timers.seconds_left(self._engine.clock.now())
+        engine = self._engine
+        left = math.inf if self.paused else engine.timers.seconds_left(engine.clock.now())
         if self._idle and left and not self._engine.ready and not self._admitted and not self._busy_elsewhere():
             idle, self._idle = self._idle, []
             for ack in idle:
                 ack.succeed(None)
         # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
-        with trio.move_on_after(
-            left if left == math.inf or not self._engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)
-        ):
+        with trio.move_on_after(left if left == math.inf or not engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)):
             await self._parked.wait()
         self._parked = trio.Event()
 

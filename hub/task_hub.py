@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from . import limits
+from .cleaning import CleanVerbs
 from .client_batch import ClientBatch
 from .clock import wall_clock
+from .delayed_verbs import DelayedVerbs
 from .describing import DescribeVerbs
 from .entity_verbs import EntityVerbs
+from .letter_verbs import LetterVerbs
 from .opening import HubOptions
 from .orchestration_verbs import OrchestrationVerbs
 from .statistics import HubStatistics, statistics_of
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
+class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationVerbs, DescribeVerbs):
     """A task hub: entities and orchestrations on one store, driven by one Trio task.
 
     An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.
@@ -39,7 +42,7 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
       name: 3 to 45 letters and digits, compared without regard to case (I4).
       definitions: entity classes, orchestrators, activities, and modules that hold them.
       storage: a folder, in which the hub has a sub-folder of its own; or a store.
-      paused: run no turns until :meth:`unpause`.
+      paused: as after :meth:`pause`, until :meth:`unpause`.
       cache_bytes: instances kept in memory, by estimated size.
       threads_max: plain activities that run at a time, each in a worker thread.
       request_ttl: how long request ids are kept, seconds (D8).
@@ -99,7 +102,7 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
         return ClientBatch(self._open_runtime())
 
     def pause(self) -> None:
-        """Run no more turns; clients are still accepted, and what they send waits."""
+        """Run no more turns; clients are still accepted. What they send waits, and so does what comes due."""
         self._set_paused(True)
 
     def unpause(self) -> None:

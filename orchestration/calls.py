@@ -7,14 +7,17 @@ not by the await.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
+from ..entities.delayed import check_signal_id, delivery_time
 from ..entities.errors import EntityOperationFailed
 from ..entities.ids import EntityId, EntityRef, check_instance_id
 from .context_base import checked_entity_id
 from .definition import Activity, Orchestrator
 from .errors import ActivityFailed, SubOrchestrationFailed
-from .history import CallChild, CallEntity, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration
+from .history import CallChild, CallEntity, CancelSignal, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration
+from .outgoing import signal_id_of
 from .plan import PlannedTask
 from .registry import check_event_name
 from .retrying import attempts
@@ -184,19 +187,35 @@ class CallVerbs(WaitVerbs):
         return task
 
     @overload
-    def signal_entity(self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts) -> None: ...
+    def signal_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, deliver_at: None = None
+    ) -> None: ...
     @overload
-    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any) -> None: ...
-    def signal_entity(self, ref: EntityId, operation: Any, *arguments: Any) -> None:
+    def signal_entity(
+        self, ref: EntityRef[E], operation: Callable[[E, *Ts], object], *arguments: *Ts, deliver_at: datetime | timedelta | float
+    ) -> str: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, deliver_at: None = None) -> None: ...
+    @overload
+    def signal_entity(self, ref: EntityId, operation: str, *arguments: Any, deliver_at: datetime | timedelta | float) -> str: ...
+    def signal_entity(
+        self, ref: EntityId, operation: Any, *arguments: Any, deliver_at: datetime | timedelta | float | None = None
+    ) -> str | None:
         """Send an operation to an entity without waiting for it.
 
         Args:
           ref: the entity.
           operation: the method, or its name.
           *arguments: its arguments.
+          deliver_at: deliver it at or after this time, never before (E10): an aware datetime, or a delay from ``now`` (a
+            timedelta or seconds). It has no order against other messages, and outlives the orchestration.
+
+        Returns:
+          With ``deliver_at``, the id by which the signal can be cancelled, the same in each replay; else ``None``.
 
         Raises:
           LockRuleError: the entity is locked by the open critical section (L3).
+          ValueError: a naive datetime, a delay below 0 or not finite, or a time beyond the year 9999.
           UnknownEntity, UnknownOperation, TypeError, NotStorable: as for :meth:`call_entity`.
         """
         target = checked_entity_id(ref, "signal_entity")
@@ -204,7 +223,25 @@ class CallVerbs(WaitVerbs):
         kernel = self._kernel
         if kernel.section is not None:
             kernel.section.check_signal(target)
-        kernel.ask(SignalEntity(kernel.next_number(), (target.name, target.key), name, encoded))
+        due = None if deliver_at is None else delivery_time(deliver_at, kernel.now)
+        number = kernel.next_number()
+        kernel.ask(SignalEntity(number, (target.name, target.key), name, encoded, due))
+        return None if due is None else signal_id_of(kernel.execution, number, due)
+
+    def cancel_signal(self, signal_id: str) -> None:
+        """Cancel a delayed signal, whoever sent it; a journaled step without an answer (E10).
+
+        One that was delivered or cancelled before is left alone.
+
+        Args:
+          signal_id: what sending it returned.
+
+        Raises:
+          TypeError, ValueError: it is no id of a delayed signal.
+        """
+        checked = check_signal_id(signal_id)
+        kernel = self._kernel
+        kernel.ask(CancelSignal(kernel.next_number(), checked))
 
     def start(self, orchestrator: Orchestrator[Any, *Ts], *arguments: *Ts, instance_id: str | None = None) -> str:
         """Start an orchestration that this one does not wait for, and return its instance id.

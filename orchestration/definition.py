@@ -16,8 +16,8 @@ from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 from ..entities.errors import DefinitionError
+from ..entities.times import due_time
 from .retry import RetryPolicy
-from .times import due_time
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -149,12 +149,20 @@ class CallEntity(msgspec.Struct, frozen=True, array_like=True, tag="call"):
 
 
 class SignalEntity(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
-    """Send an operation; no answer."""
+    """Send an operation, to be delivered at a time (microseconds since 1970) if there is one; no answer."""
 
     id: str
     entity: tuple[str, str]
     operation: str
     arguments: bytes
+    due: int | None = None
+
+
+class CancelSignal(msgspec.Struct, frozen=True, array_like=True, tag="unsignal"):
+    """Forget a delayed signal, if it was not delivered yet; no answer."""
+
+    id: str
+    signal: str
 
 
 class CallChild(msgspec.Struct, frozen=True, array_like=True, tag="child"):
@@ -226,6 +234,7 @@ Action: TypeAlias = (
     ScheduleActivity
     | CallEntity
     | SignalEntity
+    | CancelSignal
     | CallChild
     | StartOrchestration
     | SendEvent
@@ -248,6 +257,7 @@ ACTIONS: Final = (
     ScheduleActivity,
     CallEntity,
     SignalEntity,
+    CancelSignal,
     CallChild,
     StartOrchestration,
     SendEvent,
@@ -270,7 +280,7 @@ EVENTS: Final = (
 )
 
 
-def shown(action: Action) -> str:
+def shown(action: Action) -> str:  # noqa: PLR0911 - a table
     """An action as a person reads it; arguments as their number of bytes, since they may hold secrets."""
     match action:
         case ScheduleActivity():
@@ -278,6 +288,10 @@ def shown(action: Action) -> str:
         case CallEntity() | SignalEntity():
             verb = "call_entity" if isinstance(action, CallEntity) else "signal_entity"
             text = f"{verb} @{action.entity[0]}@{action.entity[1]} {action.operation!r}"
+            if isinstance(action, SignalEntity) and action.due is not None:
+                text += f" for {action.due} microseconds since 1970,"
+        case CancelSignal():
+            return f"cancel_signal {action.signal!r}"
         case CallChild() | StartOrchestration():
             verb = "call_sub_orchestrator" if isinstance(action, CallChild) else "start"
             text = f"{verb} {action.name!r} as {action.instance_id!r}"

@@ -19,10 +19,10 @@ from typing import Final
 
 from attrs import frozen
 
+from ..entities.times import LATEST
 from .errors import HttpError
 from .http_message import HttpRequest, HttpResponse, first_of
 from .http_url import place_of, resolved
-from .times import LATEST
 
 POLL_SECONDS: Final = 30
 """Wait before a poll when the server does not say how long, as in Durable Functions."""

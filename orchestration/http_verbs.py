@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ..entities.messages import Failure
+from ..entities.times import due_time
 from .calls import CallVerbs
 from .errors import ActivityFailed
 from .history import ScheduleActivity, StartTimer
@@ -21,7 +22,6 @@ from .http_url import place_of
 from .plan import Plan, PlannedTask
 from .retry import RetryPolicy, wait_id
 from .retrying import attempts
-from .times import due_time
 
 if TYPE_CHECKING:
     from ..entities.messages import Outcome

@@ -11,7 +11,18 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..entities.messages import Answer, CallingTask, Outcome, RaiseEvent, ReplyTo, SectionId, Send, StartInstance
+from ..entities.messages import (
+    Answer,
+    CallingTask,
+    DropSignal,
+    Outcome,
+    RaiseEvent,
+    ReplyTo,
+    SectionId,
+    Send,
+    SendLater,
+    StartInstance,
+)
 
 
 class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
@@ -216,6 +227,8 @@ class Finished(msgspec.Struct, frozen=True):
 
 OrchestrationEffect: TypeAlias = (
     Send
+    | SendLater
+    | DropSignal
     | Answer
     | StartInstance
     | RaiseEvent

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from ..entities.delayed import signal_id
 from ..entities.failures import FailureDetails
 from ..entities.ids import EntityId
 from ..entities.lock import release_of
 from ..entities.messages import (
     CallingTask,
+    DropSignal,
     Failure,
     LockRequest,
     Operation,
@@ -16,6 +18,7 @@ from ..entities.messages import (
     RaiseEvent,
     SectionId,
     Send,
+    SendLater,
     StartInstance,
     Success,
 )
@@ -24,6 +27,7 @@ from .history import (
     Action,
     CallChild,
     CallEntity,
+    CancelSignal,
     CancelWork,
     LockEntities,
     ReleaseLocks,
@@ -50,6 +54,11 @@ from .messages import (
 from .status import OrchestrationRecord, RuntimeStatus
 
 
+def signal_id_of(execution: str, number: str, due: int) -> str:
+    """The id of a delayed signal that a step of an execution sends: the same in each replay."""
+    return signal_id(due, f"{execution}:{number}")
+
+
 def effect_of(action: Action, instance_id: str, execution: str) -> OrchestrationEffect | None:  # noqa: PLR0911 - a table
     """The effect that carries out an action of an execution; ``None`` if there is nothing to send."""
     match action:
@@ -61,7 +70,12 @@ def effect_of(action: Action, instance_id: str, execution: str) -> Orchestration
             caller = CallingTask(instance_id, execution, action.id)
             return Send(EntityId.of_parts(action.entity), Operation(action.operation, action.arguments, caller, section))
         case SignalEntity():
-            return Send(EntityId.of_parts(action.entity), Operation(action.operation, action.arguments))
+            target, message = EntityId.of_parts(action.entity), Operation(action.operation, action.arguments)
+            if action.due is None:
+                return Send(target, message)
+            return SendLater(target, message, signal_id_of(execution, action.id, action.due))
+        case CancelSignal():
+            return DropSignal(action.signal)
         case CallChild():
             caller = CallingTask(instance_id, execution, action.id)
             return StartChild(action.instance_id, StartExecution("", action.name, action.version, action.arguments, caller))

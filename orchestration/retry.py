@@ -15,7 +15,7 @@ from typing import Final
 from attrs import field, frozen
 
 from ..entities.failures import FailureDetails
-from .times import LATEST, due_time
+from ..entities.times import LATEST, due_time
 
 _MICROSECONDS: Final = 1_000_000
 

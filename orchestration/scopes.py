@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from ..entities.failures import FailureDetails
+from ..entities.times import due_time
 from .errors import Cancelled, TooSlowError
 from .kernel import Kernel
 from .strand import Scope, Strand
-from .times import due_time
 
 
 class CancelScope:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Generic, Self, TypeVar, overload
 
+from ..entities.times import due_time
 from .combinators import WhenAll, WhenAny
 from .context_base import ContextBase
 from .events import EventTask
@@ -13,7 +14,6 @@ from .nursery import Nursery
 from .registry import check_event_name
 from .scopes import CancelScope
 from .tasks import DurableTask
-from .times import due_time
 
 V = TypeVar("V")
 

@@ -16,7 +16,8 @@ activities number (8), execution (16), task id          an activity that was sch
 requests   request id (UTF-8)                           what was asked under this id, and its answer (D8)
 expiry     expiry time in microseconds (8), request id  index of ``requests`` by the end of its life
 letters    number (8), sequence (8)                     failed signals that an operator may look at (E4)
-timers     due time in microseconds (8), number (8), id what is due then
+timers     due time in microseconds (8), number (8), id what is due then; a delayed signal has the number 0
+delayed    number (8), due time (8), digest of the id   index of the delayed signals by their entity (E10)
 payloads   number (8), payload (8)                      large values, deleted with their owner
 ========== ============================================ ======================================================
 
@@ -37,6 +38,7 @@ REQUESTS: Final = "requests"
 EXPIRY: Final = "expiry"
 LETTERS: Final = "letters"
 TIMERS: Final = "timers"
+DELAYED: Final = "delayed"
 PAYLOADS: Final = "payloads"
 
 TABLES: Final = (
@@ -50,6 +52,7 @@ TABLES: Final = (
     EXPIRY,
     LETTERS,
     TIMERS,
+    DELAYED,
     PAYLOADS,
 )
 """Every table, in the order in which an engine may create them. All are opened once, together."""

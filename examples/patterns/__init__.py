@@ -7,5 +7,6 @@
 - ``python -m examples.patterns.aggregator``: entities that add up what many senders report.
 - ``python -m examples.patterns.eternal``: work that is done again and again, for years.
 - ``python -m examples.patterns.billing``: an invoice for each customer and month, exactly once.
+- ``python -m examples.patterns.reminder``: an entity that signals itself later, takes that back, and expires.
 - ``python -m examples.patterns.quote``: asking several, and taking what comes in time.
 """

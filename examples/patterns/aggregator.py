@@ -77,7 +77,7 @@ async def main() -> None:
             await hub.signal_entity(Station.at("hill"), Station.report, 2, 9.0, "north")  # again: it changes nothing
             for name in day:
                 print(f"{name}: on average {await hub.call_entity(Station.at(name), Station.average):.2f}")
-            for letter in await hub.dead_letters(Station.at("hill")):
+            async for letter in hub.iter_dead_letters(Station.at("hill")):
                 print(f"refused: {letter.failure.message}")
             await hub.wait_idle()
             print("records:", await hub.read_entity(Region.at("north")))

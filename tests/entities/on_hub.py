@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 from perdure.hub import TaskHub
+from perdure.storage.errors import DamagedRecord
 from perdure.storage.memory_store import MemoryCommit, MemoryStore
 from perdure.storage.store import Batch
 from perdure.storage.tables import ACTIVITIES, DIRECTORY, INBOX, INSTANCES, LETTERS
@@ -47,6 +48,30 @@ class WatchedStore(MemoryStore):
         tables = self.snapshot()
         counts = {name: len(tables[name]) for name in (DIRECTORY, INSTANCES, INBOX, LETTERS, ACTIVITIES)}
         return {name: count for name, count in counts.items() if count}
+
+
+class BrokenStore(MemoryStore):
+    """A disk with damaged records.
+
+    Attributes:
+      broken: their tables and keys.
+    """
+
+    broken: frozenset[tuple[str, bytes]] | set[tuple[str, bytes]] = frozenset()
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Read a record."""
+        if (table, key) in self.broken:
+            raise DamagedRecord(table, key)
+        return super().get(table, key)
+
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
+        """Read a range; one damaged record in it fails it."""
+        found = super().scan(table, start, stop, limit)
+        for key, _ in found:
+            if (table, key) in self.broken:
+                raise DamagedRecord(table, key)
+        return found
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ from examples.patterns.eternal import keep_tidy
 from examples.patterns.fan_out import count_words, frequent_words, list_documents
 from examples.patterns.monitor import wait_for_file
 from examples.patterns.quote import Quote, best_quote
+from examples.patterns.reminder import Cart, Mailbox
 
 ROOT = Path(__file__).parents[2]
 PATTERNS = [module.name for module in pkgutil.iter_modules(examples.patterns.__path__)]
@@ -323,7 +324,7 @@ async def test_a_refused_report_leaves_no_trace(autojump_clock: object) -> None:
         for number, celsius in enumerate([1.0, -300.0, 3.0], 1):
             await hub.signal_entity(station, Station.report, number, celsius, "north")
         await hub.wait_idle()
-        state, letters = await hub.read_entity(station), await hub.dead_letters(station)
+        state, letters = await hub.read_entity(station), (await hub.dead_letters(station)).items
 
     assert state == Station(last=3, count=2, total=4.0, highest=3.0)
     assert [letter.failure.is_caused_by(ValueError) for letter in letters] == [True]
@@ -522,6 +523,41 @@ async def test_a_restart_does_not_prolong_a_quote(autojump_clock: object) -> Non
     assert sorted(log) == [(1, "a"), (2, "b cancelled"), (2, "late cancelled"), (5, "b"), (10, "late cancelled")]
 
 
+# --- reminder
+
+
+async def test_a_cart_that_was_left_is_reminded_of_once(autojump_clock: object) -> None:
+    """The reminder comes when nothing has happened for so long, across a restart too; buying takes it back."""
+    store = MemoryStore()
+    async with opened(store, Cart, Mailbox) as hub:
+        for customer in ("ann", "bob"):
+            await hub.signal_entity(Cart.at(customer), Cart.add, "a kettle", HOUR)
+        await trio.sleep(0.9 * HOUR)
+        await hub.signal_entity(Cart.at("ann"), Cart.add, "a cup", HOUR)
+        assert await hub.call_entity(Cart.at("bob"), Cart.buy) == ["a kettle"]
+    async with opened(store, Cart, Mailbox) as hub:
+        await trio.sleep(0.9 * HOUR)
+        assert await hub.read_entity(Mailbox.at("ann")) is None
+        await trio.sleep(5 * HOUR)
+        assert await hub.read_entity(Mailbox.at("ann")) == Mailbox(["you left a kettle, a cup"])
+        assert await hub.read_entity(Mailbox.at("bob")) is None
+
+
+async def test_a_cart_that_nobody_touches_is_gone(autojump_clock: object) -> None:
+    """A month after its last operation a cart is gone, and nothing of it is stored any more; the letters stay."""
+    store = MemoryStore()
+    async with opened(store, Cart, Mailbox) as hub:
+        await hub.signal_entity(Cart.at("ann"), Cart.add, "a kettle", HOUR)
+        await trio.sleep(2 * HOUR)
+    for day in (10, 20, 30):
+        async with opened(store, Cart, Mailbox) as hub:
+            await trio.sleep(10 * 24 * HOUR - (2 * HOUR if day == 30 else 0))
+            assert [item.entity_id.name async for item in hub.iter_entities()] == ["cart", "mailbox"]
+    async with opened(store, Cart, Mailbox) as hub:
+        await trio.sleep(2 * HOUR)
+        assert [item.entity_id.name async for item in hub.iter_entities()] == ["mailbox"]
+
+
 # --- programs and page
 
 OUTCOMES = {
@@ -532,6 +568,7 @@ OUTCOMES = {
     "eternal": "entries in the journal",
     "fan_out": "entities",
     "monitor": "report.csv has arrived",
+    "reminder": "bob's mailbox: Mailbox(letters=['you left a drum, sticks'])",
     "quote": "the best is Quote(supplier='cheap', price=79)",
 }
 

@@ -48,9 +48,10 @@ def check(rows: Rows) -> None:
     """Tables fit each other, locks have a holder that lives, and no step of a journal was answered twice."""
     found = records(rows)
     assert sorted(rows[tables.DIRECTORY].values()) == sorted(found), "the directory has other instances than there are"
-    for table in (tables.INBOX, tables.HISTORY, tables.ACTIVITIES, tables.LETTERS):
+    for table in (tables.INBOX, tables.HISTORY, tables.ACTIVITIES, tables.LETTERS, tables.DELAYED):
         assert {key[:8] for key in rows[table]} <= found.keys(), f"{table} has rows of an instance that is gone"
     _check_requests(rows)
+    _check_counts(rows)
     _check_locks(rows, found)
     _check_journals(rows)
 
@@ -59,6 +60,18 @@ def _check_requests(rows: Rows) -> None:
     counted = int.from_bytes(rows[tables.META].get(b"requests", b""), "big")
     assert counted == len(rows[tables.REQUESTS]), "the count of request ids is wrong"
     assert {key[8:] for key in rows[tables.EXPIRY]} <= rows[tables.REQUESTS].keys(), "an expiry has no request id"
+
+
+def _check_counts(rows: Rows) -> None:
+    for number, record in entities(rows).items():
+        letters = tuple(sorted(int.from_bytes(key[8:], "big") for key in rows[tables.LETTERS] if key[:8] == number))
+        assert letters == record.letters, f"{record.name} {record.key!r} has other letters than its record says"
+        delayed = [key for key in rows[tables.DELAYED] if key[:8] == number]
+        assert len(delayed) == record.delayed, f"{record.name} {record.key!r} has another number of delayed signals"
+    expiring = {record.expires_at.to_bytes(8, "big") + number for number, record in entities(rows).items() if record.expires_at}
+    assert expiring == {key for key in rows[tables.TIMERS] if len(key) == 16}, "expiries are not where the records say"
+    indexed = {key[8:16] + bytes(8) + key[16:] for key in rows[tables.DELAYED]}
+    assert indexed == {key for key in rows[tables.TIMERS] if key[8:16] == bytes(8)}, "the index of delayed signals is wrong"
 
 
 def _check_locks(rows: Rows, found: dict[bytes, InstanceRecord]) -> None:

@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
+import trio
+from perdure.hub import HubClosed
 from perdure.storage.errors import StorageError, StorageInDoubt
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import Batch, StoreStatistics
+
+from .helpers import leaves
 
 PATIENCE = 20_000
 """Looks at a commit that is held back after which the test fails rather than hangs."""
@@ -191,3 +196,14 @@ class ScriptedStore:
         self.require_alive()
         if self._in_doubt:
             raise StorageInDoubt("the disk did not answer")
+
+
+def dies(program: Callable[[ScriptedStore], Awaitable[object]], store: ScriptedStore) -> bool:
+    """Run a process; whether its disk killed it."""
+    try:
+        trio.run(program, store)
+    except BaseException as error:
+        if all(isinstance(leaf, StorageInDoubt | ProcessDied | HubClosed) for leaf in leaves(error)):
+            return True
+        raise
+    return False

@@ -161,7 +161,7 @@ async def test_D7_an_operation_that_was_cut_off_runs_again(manner: str, how: str
         async with hub_on(ScriptedStore(store.disk)) as hub:
             assert await hub.instance("c").result() == "done at attempt 2"
             assert await hub.read_entity(Worker.at("w")) == Worker("done at attempt 2", 1)
-            assert await hub.dead_letters(Worker.at("w")) == []
+            assert (await hub.dead_letters(Worker.at("w"))).items == []
 
 
 async def test_D7_work_in_a_thread_ends_before_the_hub_does() -> None:

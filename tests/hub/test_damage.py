@@ -85,6 +85,7 @@ async def leave_behind(clock: FakeClock) -> ScriptedStore:
         await hub.start(naps, instance_id="naps")
         await hub.call_entity(Ledger.at("noted"), Ledger.note, 1, request_id="asked")
         await hub.signal_entity(Ledger.at("lettered"), Ledger.note_and_fail, 4, "nobody")
+        await hub.signal_entity(Ledger.at("later"), Ledger.note, 5, deliver_at=NAP_SECONDS)
         await until(lambda: len(begun) == 1)
         await rounds()
         hub.pause()
@@ -123,6 +124,7 @@ TABLES = [
     tables.EXPIRY,
     tables.LETTERS,
     tables.TIMERS,
+    tables.DELAYED,
 ]
 
 
@@ -175,7 +177,8 @@ async def test_D9_what_is_set_aside_is_kept(table: str) -> None:
             assert outputs == [3, 7, "finished", "awake"], what(table, key, sound)
             assert await hub.call_entity(Ledger.at("noted"), Ledger.note, 1, request_id="asked") == 1
             assert await hub.read_entity(Ledger.at("noted")) == Ledger([1, 2]), what(table, key, sound)
-            assert len(await hub.dead_letters(Ledger.at("lettered"))) == 1, what(table, key, sound)
+            assert await hub.read_entity(Ledger.at("later")) == Ledger([5]), what(table, key, sound)
+            assert len((await hub.dead_letters(Ledger.at("lettered"))).items) == 1, what(table, key, sound)
 
 
 async def test_D9_damage_is_reported_with_its_place(caplog: pytest.LogCaptureFixture) -> None:

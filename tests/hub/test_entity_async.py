@@ -118,7 +118,7 @@ async def test_D7_how_an_operation_takes_its_interruption_does_not_count(then: s
         await until(lambda: begun == ["slow", "slow"])
         gates["slow"].set()
         assert await hub.call_entity(A, Log.read) == ["slow"]
-        assert await hub.dead_letters(A) == []
+        assert (await hub.dead_letters(A)).items == []
 
 
 @pytest.mark.parametrize("what", ["call", "call self", "call in a task"])

@@ -24,7 +24,7 @@ async def test_E4_a_failed_call() -> None:
         assert "in refuse" in error.failure.traceback
         assert await hub.call_entity(A, Log.write, "z") == 2
         assert await hub.read_entity(OTHER) is None
-        assert await hub.dead_letters(A) == []
+        assert (await hub.dead_letters(A)).items == []
 
 
 async def test_E4_a_failed_call_of_an_orchestration() -> None:
@@ -42,8 +42,8 @@ async def test_E4_a_failed_signal(caplog: pytest.LogCaptureFixture) -> None:
             await hub.wait_idle()
         assert [record.levelno for record in caplog.records if "@log@a" in record.getMessage()] == [logging.WARNING]
     async with opened(Log, store=store) as hub:
-        (letter,) = await hub.dead_letters(A)
-        assert letter.message.name == "refuse"
+        (letter,) = (await hub.dead_letters(A)).items
+        assert letter.operation == "refuse"
         assert letter.failure.message == "not x"
         assert await hub.read_entity(A) is None
 
@@ -55,7 +55,7 @@ async def test_E4_dead_letters_are_bounded() -> None:
             for number in range(LETTERS_MAX + 20):
                 batch.signal_entity(A, Log.refuse, str(number))
         await hub.wait_idle()
-        texts = [letter.failure.message for letter in await hub.dead_letters(A)]
+        texts = [letter.failure.message for letter in (await hub.dead_letters(A)).items]
         assert texts == [f"not {number}" for number in range(20, LETTERS_MAX + 20)]
 
 

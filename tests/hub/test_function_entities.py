@@ -98,8 +98,8 @@ async def test_E4_a_failed_signal_to_a_function_is_a_dead_letter() -> None:
         await hub.signal_entity(counter.at("a"), "jump")
         await hub.signal_entity(counter.at("a"), "add", "text")
         await hub.wait_idle()
-        letters = await hub.dead_letters(counter.at("a"))
-        assert [letter.message.name for letter in letters] == ["jump", "add"]
+        letters = (await hub.dead_letters(counter.at("a"))).items
+        assert [letter.operation for letter in letters] == ["jump", "add"]
         assert await hub.read_entity(counter.at("a")) is None
 
 

@@ -11,7 +11,7 @@ from perdure.entities.messages import LockRelease, LockRequest, SectionId
 from perdure.entities.record import EntityRecord
 from perdure.hub import TaskHub
 from perdure.hub.records import encode
-from perdure.orchestration import OrchestrationContext, OrchestrationTerminated, orchestrator
+from perdure.orchestration import OrchestrationContext, OrchestrationTerminated, RuntimeStatus, orchestrator
 from perdure.storage.errors import StorageInDoubt
 from perdure.storage.memory_store import MemoryCommit, MemoryStore
 from perdure.storage.store import Batch
@@ -107,6 +107,84 @@ async def test_L5_an_owner_that_ends_while_it_holds(end: Callable[[TaskHub], Awa
             await leave(hub, name)
         assert await holders(hub, "abc") == [None] * 3
     assert found == []
+
+
+@orchestrator
+async def hold_or_fail(ctx: OrchestrationContext, keys: str) -> None:
+    """Hold what is named by the letters, in a nursery whose other task fails when it is told."""
+
+    async def in_section() -> None:
+        async with ctx.lock_entities(*map(Counter.at, keys)):
+            await ctx.wait_for_external_event("then")
+
+    async with ctx.open_nursery() as nursery:
+        nursery.start_soon(in_section)
+        await ctx.wait_for_external_event("fail")
+        raise ValueError("failed")
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+@pytest.mark.parametrize("waits", [False, True])
+async def test_L5_an_owner_that_fails(waits: bool, reopen: bool) -> None:
+    """An owner whose other task fails while it waits for its second lock, or holds it, leaves nothing locked."""
+    found: list[str] = []
+    store = WatchedStore(lambda: found.extend(orphans(store)))
+
+    async def fail(hub: TaskHub) -> None:
+        assert await holders(hub, "abc") == ["second", *(["first", None] if waits else ["second", "second"])]
+        await hub.raise_event("second", "fail")
+        assert await holders(hub, "abc") == ["third", "first" if waits else "fourth", None]
+        assert (await hub.get_status("second")).runtime_status is RuntimeStatus.FAILED
+
+    async with opened(*DEFINITIONS, hold_or_fail, store=store) as hub:
+        if waits:
+            await hub.start(hold, "b", instance_id="first")
+        await hub.wait_idle()
+        await hub.start(hold_or_fail, "abc", instance_id="second")
+        for name, key in (("third", "a"), ("fourth", "b")):
+            await hub.wait_idle()
+            await hub.start(hold, key, instance_id=name)
+        if not reopen:
+            await fail(hub)
+    async with opened(*DEFINITIONS, hold_or_fail, store=store) as hub:
+        if reopen:
+            await fail(hub)
+        for name in (["first"] if waits else []) + ["third", "fourth"]:
+            await leave(hub, name)
+        assert await holders(hub, "abc") == [None] * 3
+    assert found == []
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+async def test_L8_a_suspended_owner_keeps_its_locks_and_its_place(reopen: bool) -> None:
+    """Suspended while it holds, an owner keeps its locks; suspended while it waits, it keeps its place and is served there."""
+    store = WatchedStore()
+    async with opened(*DEFINITIONS, store=store) as hub:
+        for name, keys in (("first", "a"), ("second", "ab"), ("third", "a")):
+            await hub.start(hold, keys, instance_id=name)
+            await hub.wait_idle()
+        for name in ("first", "second"):
+            await hub.suspend(name)
+        assert await holders(hub, "ab") == ["first", None]
+        if not reopen:
+            await go_on_with(hub)
+    if reopen:
+        async with opened(*DEFINITIONS, store=store) as hub:
+            await go_on_with(hub)
+
+
+async def go_on_with(hub: TaskHub) -> None:
+    """Resume the first, whose lock falls to the second, which is suspended; resume that, and then serve the third."""
+    assert await holders(hub, "ab") == ["first", None]
+    assert await waiting(hub, "a") == ("second", "third")
+    await hub.resume("first")
+    await leave(hub, "first")
+    assert await holders(hub, "ab") == ["second", "second"]
+    assert (await hub.get_status("second")).runtime_status is RuntimeStatus.SUSPENDED
+    await hub.resume("second")
+    await leave(hub, "second")
+    assert await holders(hub, "ab") == ["third", None]
+    await leave(hub, "third")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["leave", "terminate", "queue"])))

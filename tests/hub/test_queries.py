@@ -274,28 +274,3 @@ def test_pages_are_stable_while_instances_come_and_go(before: set[str], between:
             assert throughout <= set(shown) <= ever
 
     trio.run(program, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-# --- entities
-
-
-async def test_entities_are_found_by_name_key_and_time(autojump_clock: Clock) -> None:
-    """Entities that exist are found by name, key prefix and time of their last operation; deleted ones are not."""
-    async with hub_in(MemoryStore(), *ALL) as hub:
-        for number, key in enumerate(["a", "ab", "b", "c"]):
-            await hub.call_entity(Tally.at(key), Tally.add, number)
-            await trio.sleep(60)
-        await hub.call_entity(Tally.at("c"), "delete")
-
-        async def keys(**filters: Any) -> list[str]:
-            return [item.entity_id.key for item in (await hub.query_entities(**filters)).items]
-
-        assert await keys() == ["a", "ab", "b"]
-        assert await keys(name="Tally", key_prefix="a") == ["a", "ab"]
-        assert await keys(name="Other") == []
-        assert await keys(operated_from=BEGIN + timedelta(seconds=30), operated_to=BEGIN + timedelta(seconds=90)) == ["ab"]
-        page = await hub.query_entities(include_state=False, limit=1)
-        assert page.items[0].state is None
-        assert page.token is not None
-        with pytest.raises(ValueError, match="name"):
-            await hub.query_entities(key_prefix="a")

@@ -225,7 +225,7 @@ async def test_E13_failures_reach_the_caller() -> None:
             await hub.call_entity(A, Shelf.take)
         with pytest.raises(TypeError):
             await hub.call_entity(A, "count", 1)
-        assert await hub.dead_letters(A) == []
+        assert (await hub.dead_letters(A)).items == []
 
 
 async def test_E13_async_ones_run_side_by_side() -> None:
@@ -326,6 +326,6 @@ async def test_E13_a_signal_that_breaks_its_promise_is_a_dead_letter() -> None:
         await hub.signal_entity(A, Shelf.take)
         await hub.signal_entity(A, Shelf.count)
         await hub.wait_idle()
-        (letter,) = await hub.dead_letters(A)
+        (letter,) = (await hub.dead_letters(A)).items
         assert letter.failure.is_caused_by(ReadOnlyViolation)
         assert await hub.call_entity(A, Shelf.count) == 1

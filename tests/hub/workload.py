@@ -282,7 +282,7 @@ async def picture(hub: TaskHub) -> dict[str, Any]:
         seen[name] = None if ledger is None else sorted(ledger.numbers) if name == "second" else ledger.numbers
     clerk = await hub.read_entity(Clerk.at(""))
     seen["errands"] = None if clerk is None else clerk.errands
-    seen["letters"] = [letter.message.name for letter in await hub.dead_letters(Ledger.at("first"))]
+    seen["letters"] = [letter.operation for letter in (await hub.dead_letters(Ledger.at("first"))).items]
     for instance_id in INSTANCES:
         seen[instance_id] = await _ending(hub.instance(instance_id))
     seen["never"] = await _ending(hub.instance("never-4"))

@@ -12,11 +12,11 @@ import pytest
 from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
+from perdure.entities.times import LATEST
 from perdure.orchestration import HttpError, HttpHeaders, HttpResponse
 from perdure.orchestration.http_message import CREDENTIALS, HttpRequest, request_of
 from perdure.orchestration.http_polling import next_poll, poll_due
 from perdure.orchestration.http_url import checked_url, origin_of, resolved
-from perdure.orchestration.times import LATEST
 from perdure.storage.values import Values
 
 from .helpers import SECOND

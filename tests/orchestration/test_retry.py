@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from perdure.entities.times import LATEST
 from perdure.orchestration import ActivityFailed, FailureDetails, OrchestrationContext, RetryPolicy, orchestrator
 from perdure.orchestration.history import CallChild, ScheduleActivity, StartTimer
 from perdure.orchestration.retry import step_and_attempt
-from perdure.orchestration.times import LATEST
 
 from .helpers import SECOND, Bench
 from .timing import timed

@@ -57,6 +57,7 @@ async def signals_of_the_hub(hub: TaskHub, batch: ClientBatch) -> None:
     await hub.signal_entity(account, Account.deposit, "1")  # error
     await hub.signal_entity(account, Account.deposit)  # error
     await hub.signal_entity(account, Account.deposit, 1, 2)  # error
+    await hub.signal_entity(account, Account.deposit, 1, deliver_at="tomorrow")  # error
     await hub.signal_entity(account, Shop.clear)  # error
     await hub.signal_entity(shop, Shop.fetch, 1)  # error
     await hub.signal_entity(account, 7)  # error
@@ -123,6 +124,7 @@ async def entities(ctx: OrchestrationContext) -> None:
     await ctx.call_entity(shop, Shop.close, 1)  # error
     ctx.signal_entity(account, Account.deposit, "1")  # error
     ctx.signal_entity(account, Account.deposit)  # error
+    ctx.signal_entity(account, Account.deposit, "1", deliver_at=60)  # error
     ctx.signal_entity(shop, Shop.fetch, 1)  # error
     ctx.signal_entity(account, Shop.clear)  # error
     text: str = await ctx.call_entity(account, Account.deposit, 1)  # error

@@ -108,6 +108,8 @@ class Shop(Entity):
         context.signal_entity(Account.at("a"), Account.deposit, 5)
         context.signal_entity(Shop.at("b"), Shop.fetch, "url")
         context.signal_entity(EntityId("other", "x"), "any", 1, "two")
+        assert_type(context.signal_entity(Account.at("a"), Account.deposit, 5, deliver_at=3600), str)
+        context.cancel_signal(context.signal_entity(EntityId("other", "x"), "any", 1, deliver_at=timedelta(days=1)))
         assert_type(context.start(transfer, "a", "b", 1), str)
         context.raise_event("instance", "name", {"any": [1, 2]})
         context.delete()
@@ -217,6 +219,8 @@ async def everything(ctx: OrchestrationContext, names: list[str]) -> dict[str, f
     ctx.signal_entity(shop, Shop.fetch, "url")
     ctx.signal_entity(account, Account.deposit, by_name)
     ctx.signal_entity(EntityId("account", "a"), "deposit", 1)
+    assert_type(ctx.signal_entity(account, Account.deposit, 1, deliver_at=ctx.now + timedelta(days=1)), str)
+    ctx.cancel_signal(ctx.signal_entity(EntityId("account", "a"), "deposit", 1, deliver_at=60))
     # activities: plain, async, with options
     assert_type(ctx.call_activity(compute, [1, 2]), DurableTask[float])
     half = await ctx.call_activity(compute, [1, 2])
@@ -278,6 +282,12 @@ async def use_hub(hub: TaskHub) -> None:
     assert_type(await hub.signal_entity(shop, Shop.fetch, "url"), None)
     await hub.signal_entity(account, Account.deposit, by_name, request_id="s")
     await hub.signal_entity(EntityId("account", "a"), "deposit", 1)
+    assert_type(await hub.signal_entity(account, Account.deposit, 1, deliver_at=60.5), str)
+    assert_type(await hub.cancel_signal("0" * 48), bool)
+    async for signal in hub.iter_delayed_signals(account):
+        assert_type(signal.sent_by, EntityId | str | None)
+    for letter in (await hub.dead_letters()).items:
+        assert_type(await letter.redrive(), bool)
     assert_type(await hub.read_entity(account), Account | None)
     assert_type(Bare.at("b"), EntityRef[Bare])
     assert_type(await hub.call_entity(Upgraded.at("u"), Upgraded.euros, 2), float)
@@ -304,6 +314,7 @@ async def use_hub(hub: TaskHub) -> None:
         batch.signal_entity(account, Account.deposit, 1)
         batch.signal_entity(shop, Shop.fetch, "url")
         batch.signal_entity(EntityId("account", "a"), "deposit", 1)
+        batch.cancel_signal(batch.signal_entity(account, Account.deposit, 1, deliver_at=60))
         assert_type(batch.start(transfer, "a", "b", 1), str)
         batch.raise_event("e", "approved", True)
     hub.pause()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from perdure.orchestration.times import LATEST, due_time
+from perdure.entities.times import LATEST, due_time
 
 NOW = 1_900_000_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Points in time and durations, as the context takes them (O8)."""
+"""Points in time and durations, as the contexts and the hub take them (E10, O8)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ LATEST: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 """The latest point in time, microseconds since 1970: datetimes end with the year 9999."""
 
 
+def microseconds_of(time: datetime) -> int:
+    """An aware datetime in microseconds since 1970."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
 def due_time(target: datetime | timedelta | float, now: int) -> int:
-    """When a timer is due, microseconds since 1970, rounded up so that it is never early.
+    """When something is due, microseconds since 1970, rounded up so that it is never early.
 
     Args:
       target: an aware datetime, or a duration from now: a timedelta or seconds.
-      now: the time of the turn, microseconds since 1970.
+      now: the time that a duration counts from, microseconds since 1970.
 
     Raises:
       ValueError: a naive datetime, a duration below 0 or not finite, or a time beyond the year 9999.
@@ -28,7 +33,7 @@ def due_time(target: datetime | timedelta | float, now: int) -> int:
     if isinstance(target, datetime):
         if target.tzinfo is None or target.utcoffset() is None:
             raise ValueError(f"{target!r} is naive: a point in time is an aware datetime, such as ctx.now + timedelta(days=3)")
-        due = (target - _EPOCH) // _MICROSECOND
+        due = microseconds_of(target)
     elif isinstance(target, timedelta):
         due = now + target // _MICROSECOND
     elif isinstance(target, int | float) and not isinstance(target, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
