@@ -17,10 +17,12 @@ from ..entities.record import EntityRecord
 from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
 from .ack import Ack
+from .committed import CommittedHub
 from .intents import SignalIntent, check_room, submit
 from .opening import OpenableHub
 from .operations import inside_operation
-from .records import LetterRecord, decode_instance, decode_letter
+from .payloads import read_record
+from .records import LetterRecord, decode_letter
 from .requests import check_request_id, fingerprint
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ _tokens = itertools.count(secrets.randbits(62))
 
 
 class EntityVerbs(OpenableHub):
-    """Signal, call, read and describe entities."""
+    """Signal and call entities."""
 
     @overload
     async def signal_entity(
@@ -148,6 +150,10 @@ class EntityVerbs(OpenableHub):
         outcome: Outcome = await ack.wait()
         return outcome
 
+
+class EntityReadVerbs(CommittedHub):
+    """Read entities, as of the last commit."""
+
     @overload
     async def read_entity(self, ref: EntityRef[E]) -> E | None: ...
     @overload
@@ -164,13 +170,12 @@ class EntityVerbs(OpenableHub):
           TypeError: ``ref`` is no entity id.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         target = checked_entity_id(ref, "read_entity")
         definition = self._registry.entity(target.name)
         await trio.lowlevel.checkpoint()
-        number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
-        stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
-        record = None if stored is None else decode_instance(stored)
+        number = store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
+        record, _ = (None if number is None else read_record(store, number)) or (None, None)
         if not isinstance(record, EntityRecord) or record.state is None:
             return None
         return read_state(definition, target, record.state, record.version)
@@ -182,10 +187,10 @@ class EntityVerbs(OpenableHub):
           TypeError: ``ref`` is no entity id.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         target = checked_entity_id(ref, "dead_letters")
         await trio.lowlevel.checkpoint()
-        number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
+        number = store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
         if number is None:
             return []
-        return [decode_letter(data) for _, data in runtime.store.scan(tables.LETTERS, number, keys.prefix_end(number))]
+        return [decode_letter(data) for _, data in store.scan(tables.LETTERS, number, keys.prefix_end(number))]

@@ -5,25 +5,33 @@ from __future__ import annotations
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
-from .records import decode_instance
+from ..storage.store import CommittedStore
+from .payloads import read_head, read_record
 from .runtime import Runtime
 
 
-def find_stored(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
-    """The record of an instance as of the last commit, ``None`` if there is no such instance."""
-    number = runtime.store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
-    stored = None if number is None else runtime.store.get(tables.INSTANCES, number)
-    record = None if stored is None else decode_instance(stored)
+def find_stored(store: CommittedStore, instance_id: str, *, include_values: bool = True) -> OrchestrationRecord | None:
+    """The record of an instance as of the last commit, ``None`` if there is no such instance.
+
+    Without ``include_values`` large ones (:mod:`.payloads`) are not read; they are empty.
+    """
+    number = store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
+    if number is None:
+        return None
+    if include_values:
+        record, _ = read_record(store, number) or (None, None)
+    else:
+        record = read_head(store, number)
     return record if isinstance(record, OrchestrationRecord) else None
 
 
-def stored_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord:
-    """The record of an instance as of the last commit.
+def stored_record(store: CommittedStore, instance_id: str, *, include_values: bool = True) -> OrchestrationRecord:
+    """Like :func:`find_stored`, of an instance that must exist.
 
     Raises:
       InstanceNotFound: there is no such instance.
     """
-    record = find_stored(runtime, instance_id)
+    record = find_stored(store, instance_id, include_values=include_values)
     if record is None:
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     return record
@@ -40,7 +48,7 @@ def durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord | 
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     if cell is not None and not cell.machine.finished:
         return None
-    record = find_stored(runtime, instance_id)
+    record = find_stored(runtime.store, instance_id)
     if record is None and cell is None:
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     return record if record is not None and record.status.final else None

@@ -23,6 +23,7 @@ from ..storage.lmdb_store import LmdbStore
 from ..storage.values import Values
 from . import limits
 from .clock import HubClock, wall_clock
+from .committed import CommittedHub
 from .committer import last_time
 from .errors import HubClosed
 from .runtime import Runtime, new_instance_id
@@ -30,7 +31,7 @@ from .runtime import Runtime, new_instance_id
 if TYPE_CHECKING:
     import cattrs
 
-    from ..storage.store import Store
+    from ..storage.store import CommittedStore, Store
 
 
 @frozen
@@ -45,23 +46,28 @@ class HubOptions:
     on_storage_error: Literal["retry", "stop"] = "retry"
     clock: Callable[[], int] = wall_clock
     converter: cattrs.Converter | None = None
+    value_bytes_max: int = limits.VALUE_BYTES_MAX
+    payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
 
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
+        check_value_bytes_max(self.value_bytes_max)
+        if isinstance(self.payload_bytes_min, bool) or not isinstance(self.payload_bytes_min, int) or self.payload_bytes_min < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise ValueError(f"payload_bytes_min is a number of bytes, 1 or more, not {self.payload_bytes_min!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
 
 
-class OpenableHub:
+class OpenableHub(CommittedHub):
     """A hub that can be opened once, and the access to its parts while it is open."""
 
     def __init__(self, name: str, definitions: Iterable[object], storage: str | Path | Store, options: HubOptions) -> None:
         self._name = check_hub_name(name)
         self._options = options
-        self._registry = Registry(Values(options.converter), new_instance_id)
+        self._registry = Registry(Values(options.converter, options.value_bytes_max), new_instance_id)
         self._registry.define(definitions)
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
@@ -89,6 +95,9 @@ class OpenableHub:
         runtime.check()
         return runtime
 
+    def _committed(self) -> CommittedStore:
+        return self._open_runtime().store
+
     async def __aenter__(self) -> Self:
         """Open the storage, take up what was waiting, and run.
 
@@ -114,6 +123,7 @@ class OpenableHub:
                 nursery,
                 clock=HubClock(options.clock, last_time(self._store)),
                 cache_bytes=options.cache_bytes,
+                payload_bytes_min=options.payload_bytes_min,
                 threads_max=options.threads_max,
                 request_ttl=options.request_ttl,
                 request_limit=options.request_limit,
@@ -178,6 +188,16 @@ def _sole_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while len(members := members_of(inner)) == 1:
         inner = members[0]
     return group if members else inner
+
+
+def check_value_bytes_max(value: Any) -> None:
+    """Refuse what is no limit of values.
+
+    Raises:
+      ValueError: it is no whole number, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limits.VALUE_BYTES_CEILING:
+        raise ValueError(f"value_bytes_max is a number of bytes, 1 to {limits.VALUE_BYTES_CEILING:,}, not {value!r}")
 
 
 def checked_seconds(value: Any, what: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
@@ -18,13 +18,11 @@ from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit
 from .lookups import durable_record, stored_record
 from .opening import checked_seconds
+from .purge_verbs import PurgeVerbs
 from .query_verbs import QueryVerbs
 from .requests import check_request_id
 from .runtime import new_instance_id
-from .status import InstanceStatus, output_of, status_of
-
-if TYPE_CHECKING:
-    from ..orchestration.history import HistoryEntry
+from .status import output_of
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -34,7 +32,7 @@ REASON_LENGTH_MAX = 10_000
 TAG_LENGTH_MAX = 500
 
 
-class OrchestrationVerbs(QueryVerbs):
+class OrchestrationVerbs(QueryVerbs, PurgeVerbs):
     """Start orchestrations, raise events to them, wait for them, look at them."""
 
     async def start(
@@ -195,39 +193,14 @@ class OrchestrationVerbs(QueryVerbs):
           StorageError, HubClosed: as for :meth:`start`.
         """
         runtime = self._open_runtime()
-        record = stored_record(runtime, check_instance_id(instance_id))
+        record = stored_record(runtime.store, check_instance_id(instance_id))
         self._registry.orchestrator_version(record.name, record.version)
         chosen = new_instance_id() if new_id else instance_id
         start = StartExecution("", record.name, record.version, record.arguments, None, record.tags)
         await submit(runtime, [StartIntent(chosen, start, if_exists)])
         return Instance(self, chosen)
 
-    # --- looking
-
-    async def get_status(self, instance_id: str) -> InstanceStatus:
-        """An instance as of the last commit.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          DamagedRecord: its record is damaged on disk (D9).
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        return status_of(stored_record(runtime, check_instance_id(instance_id)), self._registry)
-
-    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
-        """The stored journal of an instance's current execution, in order.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        stored_record(runtime, check_instance_id(instance_id))
-        cell = runtime.residence.orchestration(instance_id)
-        return [] if cell is None else runtime.residence.read_history(cell.prefix)[0]
+    # --- waiting
 
     async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - for callers without scopes
         """Wait until an instance has finished, durably, and return its result; see :meth:`Instance.result`.

@@ -18,8 +18,9 @@ from ..entities.ids import EntityId, check_entity_name
 from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys, tables
-from ..storage.store import Store
-from .records import InstanceRecord, decode_instance
+from ..storage.store import CommittedStore
+from .payloads import complete, decode_head
+from .records import InstanceRecord
 
 T = TypeVar("T")
 
@@ -125,9 +126,17 @@ class EntityFilter:
 
 
 async def find(
-    store: Store, prefix: bytes, matches: Callable[[InstanceRecord], bool], limit: int, token: str | None
+    store: CommittedStore,
+    prefix: bytes,
+    matches: Callable[[InstanceRecord], bool],
+    limit: int,
+    token: str | None,
+    *,
+    include_values: bool = False,
 ) -> tuple[list[InstanceRecord], str | None]:
     """The next records of a query, at most ``limit``, and the token for those after them.
+
+    Large values (:mod:`.payloads`) are read only of what is found, and only if they are asked for; else they are empty.
 
     Raises:
       ValueError: the limit is out of range, or the token is none of this query's.
@@ -139,9 +148,16 @@ async def find(
     while True:
         entries = store.scan(tables.DIRECTORY, start, stop, _AT_A_TIME)
         for key, number in entries:
-            data = store.get(tables.INSTANCES, number)
-            record = None if data is None else decode_instance(data)
+            row = store.get(tables.INSTANCES, number)
+            record = None if row is None else decode_head(row)
             if record is not None and matches(record):
+                if include_values:
+                    whole = complete(store, number, row)
+                    if whole is None:
+                        continue
+                    record, apart = whole
+                    if apart:
+                        await trio.lowlevel.checkpoint()  # reading large values takes as long as many records
                 found.append(record)
                 if len(found) == limit:
                     more = store.keys(tables.DIRECTORY, key + b"\0", stop, 1)

@@ -1,4 +1,4 @@
-"""A hub's verbs that find and remove."""
+"""A hub's verbs that find, as of the last commit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,51 @@ from ..entities.ids import EntityId, check_instance_id
 from ..entities.machine import read_state
 from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
+from ..orchestration.history import HistoryEntry
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
-from ..storage import keys
+from ..storage import keys, tables
 from .clock import as_datetime
-from .opening import OpenableHub
+from .committed import CommittedHub
+from .journals import read_journal
+from .lookups import stored_record
 from .queries import EntityFilter, EntityInfo, InstanceFilter, Page, find, pages
 from .status import InstanceStatus, status_of
 
-_PURGED_AT_A_TIME = 200
 
+class QueryVerbs(CommittedHub):
+    """Look at instances and entities."""
 
-class QueryVerbs(OpenableHub):
-    """Query and purge."""
+    async def get_status(self, instance_id: str, *, include_values: bool = True) -> InstanceStatus:
+        """An instance as of the last commit.
+
+        Args:
+          instance_id: the instance.
+          include_values: read and decode input, output and custom status, which may be large.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          DamagedRecord: its record is damaged on disk (D9).
+          HubClosed: the hub is not open.
+        """
+        store = self._committed()
+        await trio.lowlevel.checkpoint()
+        record = stored_record(store, check_instance_id(instance_id), include_values=include_values)
+        return status_of(record, self._registry, include_values=include_values)
+
+    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
+        """The stored journal of an instance's current execution, in order.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          DamagedRecord: it is damaged on disk (D9).
+          HubClosed: the hub is not open.
+        """
+        store = self._committed()
+        await trio.lowlevel.checkpoint()
+        number = store.get(tables.DIRECTORY, keys.orchestration_key(check_instance_id(instance_id)))
+        if number is None:
+            raise InstanceNotFound(f"there is no instance {instance_id!r}")
+        return read_journal(store, number)[0]
 
     async def query_instances(
         self,
@@ -34,6 +67,7 @@ class QueryVerbs(OpenableHub):
         id_prefix: str = "",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        include_values: bool = True,
         limit: int = 100,
         token: str | None = None,
     ) -> Page[InstanceStatus]:
@@ -45,6 +79,7 @@ class QueryVerbs(OpenableHub):
           id_prefix: the instance id begins with this.
           name: the orchestrator's name.
           tags: each of these tags, with that value.
+          include_values: read and decode inputs, outputs and custom statuses; without, large ones are not even read.
           limit: at most that many in this page, 1 to 10,000.
           token: the token of the page before.
 
@@ -52,16 +87,21 @@ class QueryVerbs(OpenableHub):
           ValueError: a condition, the limit or the token is not allowed.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
         found, following = await find(
-            runtime.store,
+            store,
             keys.orchestration_key(id_prefix),
             lambda record: isinstance(record, OrchestrationRecord) and wanted.matches(record),
             limit,
             token,
+            include_values=include_values,
         )
-        items = [status_of(record, self._registry) for record in found if isinstance(record, OrchestrationRecord)]
+        items = [
+            status_of(record, self._registry, include_values=include_values)
+            for record in found
+            if isinstance(record, OrchestrationRecord)
+        ]
         return Page(items, following)
 
     def iter_instances(
@@ -73,6 +113,7 @@ class QueryVerbs(OpenableHub):
         id_prefix: str = "",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        include_values: bool = True,
     ) -> AsyncIterator[InstanceStatus]:
         """All pages of :meth:`query_instances`, one instance after another."""
         return pages(
@@ -83,6 +124,7 @@ class QueryVerbs(OpenableHub):
                 id_prefix=id_prefix,
                 name=name,
                 tags=tags,
+                include_values=include_values,
                 token=token,
             )
         )
@@ -104,7 +146,7 @@ class QueryVerbs(OpenableHub):
           name: the entity's name.
           key_prefix: the key begins with this; needs ``name``.
           operated_from, operated_to: last operation at or after the one, before the other; aware datetimes.
-          include_state: decode the states; without, they are ``None``.
+          include_state: read and decode the states; without, they are ``None``, and large ones are not even read.
           limit: at most that many in this page, 1 to 10,000.
           token: the token of the page before.
 
@@ -114,14 +156,15 @@ class QueryVerbs(OpenableHub):
           StateUnreadable: a state does not fit its class.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         wanted = EntityFilter(name, key_prefix, operated_from, operated_to)
         found, following = await find(
-            runtime.store,
+            store,
             wanted.prefix,
             lambda record: isinstance(record, EntityRecord) and wanted.matches(record),
             limit,
             token,
+            include_values=include_state,
         )
         items = [self._entity_info(record, include_state) for record in found if isinstance(record, EntityRecord)]
         return Page(items, following)
@@ -140,66 +183,3 @@ class QueryVerbs(OpenableHub):
         if include_state and record.state is not None:
             state = read_state(self._registry.entity(record.name), entity_id, record.state, record.version)
         return EntityInfo(entity_id, as_datetime(record.operated_at), state)
-
-    async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:
-        """Remove an instance with everything that belongs to it (O16). Purging is not erasure: freed pages are reused.
-
-        Args:
-          instance_id: the instance.
-          force: terminate it first if it is still running; else that is refused.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          ValueError: it is still running.
-          StorageError, HubClosed: as for :meth:`start`.
-        """
-        runtime = self._open_runtime()
-        await runtime.admit()
-        cell = runtime.residence.orchestration(check_instance_id(instance_id))
-        if cell is None:
-            raise InstanceNotFound(f"there is no instance {instance_id!r}")
-        if not force and not cell.machine.finished:
-            raise ValueError(f"the instance {instance_id!r} is still running; terminate it first, or purge it with force=True")
-        runtime.engine.purge(cell)
-        await runtime.durable()
-
-    async def purge(
-        self,
-        *,
-        status: Iterable[RuntimeStatus | str] | RuntimeStatus | str | None = None,
-        created_from: datetime | None = None,
-        created_to: datetime | None = None,
-        id_prefix: str = "",
-        name: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> int:
-        """Remove all finished instances for which all conditions hold (O16), and return how many.
-
-        It goes through them a few at a time, each lot durable before the next, so running work goes on beside it.
-        Cancelling it leaves the rest.
-
-        Raises:
-          ValueError: a condition is not allowed.
-          StorageError, HubClosed: as for :meth:`start`.
-        """
-        runtime = self._open_runtime()
-        wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-        purged, token = 0, None
-        while True:
-            found, token = await find(
-                runtime.store,
-                keys.orchestration_key(id_prefix),
-                lambda record: isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record),
-                _PURGED_AT_A_TIME,
-                token,
-            )
-            await runtime.admit()
-            for record in found:
-                cell = runtime.residence.orchestration(record.instance_id) if isinstance(record, OrchestrationRecord) else None
-                if cell is not None and cell.machine.finished:
-                    runtime.engine.purge(cell)
-                    purged += 1
-            await runtime.durable()
-            if token is None:
-                return purged
-            await trio.lowlevel.checkpoint()

@@ -20,9 +20,12 @@ from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from ..storage.store import Store, Writes
+from . import limits
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .guard import no_trio, withdraw
-from .records import InstanceRecord, decode_entity_message, decode_history, decode_instance, decode_orchestration_message
+from .journals import read_journal
+from .payloads import read_head, read_record
+from .records import InstanceRecord, decode_entity_message, decode_orchestration_message
 
 _log = logging.getLogger(__name__)
 _NEXT_NUMBER = b"next_number"
@@ -36,12 +39,16 @@ class Residence:
       entities, orchestrations: by id.
       bytes: the estimated size of all of them.
       evictions: how many left memory since the hub was opened.
+      payload_bytes_min: from this size on a value of a record is stored apart from it.
     """
 
-    def __init__(self, store: Store, registry: Registry, cache_bytes: int) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, cache_bytes: int, payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
+    ) -> None:
         self._store = store
         self._registry = registry
         self._cache_bytes = cache_bytes
+        self.payload_bytes_min = payload_bytes_min
         self.entities: dict[EntityId, EntityCell] = {}
         self.orchestrations: dict[str, OrchestrationCell] = {}
         self.bytes = 0
@@ -119,13 +126,12 @@ class Residence:
         enough: a client may have looked it up, which gives it no turn.
         """
         try:
-            data = self._store.get(tables.INSTANCES, prefix)
+            record = read_head(self._store, prefix)
         except DamagedRecord as error:
             _log.error("%s; its messages stay where they are", error)
             return None
-        if data is None:
+        if record is None:
             return None
-        record = decode_instance(data)
         if isinstance(record, EntityRecord):
             cell: AnyCell | None = self.entity(EntityId.of_parts((record.name, record.key)))
         else:
@@ -147,23 +153,8 @@ class Residence:
 
     def history(self, cell: OrchestrationCell) -> list[HistoryEntry]:
         """The stored journal of an instance's execution; notes its length in the cell."""
-        history, cell.chunk, cell.journal_bytes = self.read_history(cell.prefix)
+        history, cell.chunk, cell.journal_bytes = read_journal(self._store, cell.prefix)
         return history
-
-    def read_history(self, prefix: bytes) -> tuple[list[HistoryEntry], int, int]:
-        """A stored journal, the number of the chunk after its last, and its size in bytes."""
-        history: list[HistoryEntry] = []
-        start, stop = prefix, keys.prefix_end(prefix)
-        chunks = size = 0
-        while page := self._store.scan(tables.HISTORY, start, stop, _PAGE):
-            for key, chunk in page:
-                history.extend(decode_history(chunk))
-                chunks = keys.read_u32(key, 8) + 1
-                size += len(chunk)
-            if len(page) < _PAGE:
-                break
-            start = page[-1][0] + b"\0"
-        return history, chunks, size
 
     def keys_of(self, cell: OrchestrationCell, table: str) -> list[bytes]:
         """The stored keys of an instance in a table."""
@@ -184,12 +175,15 @@ class Residence:
 
     def _record(self, cell: AnyCell) -> InstanceRecord | None:
         try:
-            data = self._store.get(tables.INSTANCES, cell.prefix)
+            stored = read_record(self._store, cell.prefix)
         except DamagedRecord as error:
             cell.damaged = True
             _log.error("the record of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
             return None
-        return None if data is None else decode_instance(data)
+        if stored is None:
+            return None
+        record, cell.apart = stored
+        return record
 
     def _restore_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
         try:

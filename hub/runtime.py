@@ -60,6 +60,7 @@ class Runtime:
         *,
         clock: HubClock,
         cache_bytes: int,
+        payload_bytes_min: int,
         threads_max: int,
         request_ttl: float,
         request_limit: int,
@@ -68,7 +69,7 @@ class Runtime:
         self.store = store
         self.registry = registry
         self.clock = clock
-        self.residence = Residence(store, registry, cache_bytes)
+        self.residence = Residence(store, registry, cache_bytes, payload_bytes_min)
         self.committer = Committer(store, epoch, clock, self.residence, self._durable, self._tell_waiting)
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)

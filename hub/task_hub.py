@@ -17,7 +17,7 @@ from . import limits
 from .client_batch import ClientBatch
 from .clock import wall_clock
 from .describing import DescribeVerbs
-from .entity_verbs import EntityVerbs
+from .entity_verbs import EntityReadVerbs, EntityVerbs
 from .opening import HubOptions
 from .orchestration_verbs import OrchestrationVerbs
 from .statistics import HubStatistics, statistics_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
+class TaskHub(EntityVerbs, EntityReadVerbs, OrchestrationVerbs, DescribeVerbs):
     """A task hub: entities and orchestrations on one store, driven by one Trio task.
 
     An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.
@@ -45,6 +45,10 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
+      value_bytes_max: how many bytes one value (arguments, a result, a state, an event) may take, encoded; at most 1 GiB.
+        What takes more is refused where it is handed over, with ``NotStorable``.
+      payload_bytes_min: from this size on, states, inputs, outputs and custom statuses are stored apart, so that they are
+        not read for listings and not written again when only a status or a lock changes.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
@@ -65,8 +69,13 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
         on_storage_error: Literal["retry", "stop"] = "retry",
         clock: Callable[[], int] = wall_clock,
         converter: cattrs.Converter | None = None,
+        value_bytes_max: int = limits.VALUE_BYTES_MAX,
+        payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN,
     ) -> None:
-        options = HubOptions(paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter)
+        options = HubOptions(
+            paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter,
+            value_bytes_max, payload_bytes_min,
+        )  # fmt: skip
         super().__init__(name, definitions, storage, options)
 
     def __repr__(self) -> str:

@@ -18,13 +18,14 @@ from .errors import (
     StorageUnusable,
     ValueUnreadable,
 )
-from .store import Batch, Commit, Store, StoreStatistics, Writes
+from .store import Batch, Commit, CommittedStore, Store, StoreStatistics, Writes
 from .values import Codec, Values
 
 __all__ = [
     "Batch",
     "Codec",
     "Commit",
+    "CommittedStore",
     "DamagedRecord",
     "ForkedHub",
     "HubInUse",

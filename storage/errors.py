@@ -56,23 +56,22 @@ class ForkedHub(PerdureError):
 
 
 class DamagedRecord(StorageError):
-    """A stored record does not match its checksum (D9); it is reported and never used.
+    """A stored record is not what was written (D9); it is reported and never used.
 
     Attributes:
       table: the table that the record was read from.
       key: the record's key.
+      reason: what is wrong with it; that it does not match its checksum, unless another one is given.
     """
 
-    def __init__(self, table: str, key: bytes) -> None:
-        super().__init__(table, key)
+    def __init__(self, table: str, key: bytes, reason: str = "does not match its checksum: it was damaged on disk") -> None:
+        super().__init__(table, key, reason)
         self.table = table
         self.key = key
+        self.reason = reason
 
     def __str__(self) -> str:
-        return (
-            f"the record {self.key.hex()} of table {self.table!r} does not match its checksum: it was damaged "
-            "on disk. It is not used; restore it from a backup"
-        )
+        return f"the record {self.key.hex()} of table {self.table!r} {self.reason}. It is not used; restore it from a backup"
 
 
 class NotStorable(PerdureError, TypeError):
