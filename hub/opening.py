@@ -19,7 +19,9 @@ from attrs import frozen
 from ..entities.failures import members_of
 from ..entities.ids import check_hub_name
 from ..orchestration.registry import Registry
+from ..storage.coded_store import CodedStore
 from ..storage.lmdb_store import LmdbStore
+from ..storage.record_codec import RecordCodec, check_codec
 from ..storage.values import Values
 from . import limits
 from .clock import HubClock, wall_clock
@@ -48,6 +50,7 @@ class HubOptions:
     converter: cattrs.Converter | None = None
     value_bytes_max: int = limits.VALUE_BYTES_MAX
     payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
+    codec: RecordCodec | None = None
 
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
@@ -55,7 +58,7 @@ class HubOptions:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
         check_value_bytes_max(self.value_bytes_max)
-        if isinstance(self.payload_bytes_min, bool) or not isinstance(self.payload_bytes_min, int) or self.payload_bytes_min < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+        if type(self.payload_bytes_min) is not int or self.payload_bytes_min < 1:
             raise ValueError(f"payload_bytes_min is a number of bytes, 1 or more, not {self.payload_bytes_min!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
@@ -72,6 +75,8 @@ class OpenableHub(CommittedHub):
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
         self._store: Store = LmdbStore(Path(storage) / self._name) if isinstance(storage, str | Path) else storage
+        if options.codec is not None:
+            self._store = CodedStore(self._store, options.codec)
         self._runtime: Runtime | None = None
         self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._scope: trio.CancelScope | None = None
@@ -116,6 +121,8 @@ class OpenableHub(CommittedHub):
         nursery = await self._nursery.__aenter__()
         self._scope = nursery.cancel_scope
         try:
+            if options.codec is None:
+                check_codec(self._store, None, new=False)
             self._runtime = Runtime(
                 self._store,
                 epoch,

@@ -25,6 +25,7 @@ from .statistics import HubStatistics, statistics_of
 if TYPE_CHECKING:
     import cattrs
 
+    from ..storage.record_codec import RecordCodec
     from ..storage.store import Store
 
 
@@ -49,6 +50,8 @@ class TaskHub(EntityVerbs, EntityReadVerbs, OrchestrationVerbs, DescribeVerbs):
         What takes more is refused where it is handed over, with ``NotStorable``.
       payload_bytes_min: from this size on, states, inputs, outputs and custom statuses are stored apart, so that they are
         not read for listings and not written again when only a status or a lock changes.
+      codec: encrypts or compresses what is stored; see :mod:`perdure.storage.record_codec` for what it covers, and what stays
+        readable. A hub is opened with the codec that it was created with, or not at all.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
@@ -71,10 +74,11 @@ class TaskHub(EntityVerbs, EntityReadVerbs, OrchestrationVerbs, DescribeVerbs):
         converter: cattrs.Converter | None = None,
         value_bytes_max: int = limits.VALUE_BYTES_MAX,
         payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN,
+        codec: RecordCodec | None = None,
     ) -> None:
         options = HubOptions(
             paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter,
-            value_bytes_max, payload_bytes_min,
+            value_bytes_max, payload_bytes_min, codec,
         )  # fmt: skip
         super().__init__(name, definitions, storage, options)
 

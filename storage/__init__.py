@@ -16,10 +16,13 @@ from .errors import (
     StorageError,
     StorageInDoubt,
     StorageUnusable,
+    UnreadableRecord,
     ValueUnreadable,
 )
+from .record_codec import RecordCodec, chain
 from .store import Batch, Commit, CommittedStore, Store, StoreStatistics, Writes
 from .values import Codec, Values
+from .zlib_codec import ZlibCodec
 
 __all__ = [
     "Batch",
@@ -32,12 +35,16 @@ __all__ = [
     "InvariantViolated",
     "NotStorable",
     "PerdureError",
+    "RecordCodec",
     "Store",
     "StorageError",
     "StorageInDoubt",
     "StorageUnusable",
     "StoreStatistics",
+    "UnreadableRecord",
     "Values",
     "ValueUnreadable",
     "Writes",
+    "ZlibCodec",
+    "chain",
 ]

@@ -8,7 +8,7 @@ Errors are sorted by whose move is next:
 - the disk has to recover, nothing was written: :class:`StorageError`;
 - nobody can know whether the last commit took effect, the hub must be reopened:
   :class:`StorageInDoubt`;
-- a stored record is damaged: :class:`DamagedRecord`.
+- a stored record is damaged, or its codec has not the key for it: :class:`DamagedRecord`, :class:`UnreadableRecord`.
 
 The root lives here because this is the lowest layer; every other layer derives from it.
 """
@@ -72,6 +72,19 @@ class DamagedRecord(StorageError):
 
     def __str__(self) -> str:
         return f"the record {self.key.hex()} of table {self.table!r} {self.reason}. It is not used; restore it from a backup"
+
+
+class UnreadableRecord(DamagedRecord):
+    """A stored record is what was written, and the hub's codec cannot decode it: its key is not known, say.
+
+    It is treated like a damaged one (D9): never used, never overwritten.
+    """
+
+    def __str__(self) -> str:
+        return (
+            f"the record {self.key.hex()} of table {self.table!r} {self.reason}. It is kept and not used; "
+            "open the hub with the codec and the keys that it was written with"
+        )
 
 
 class NotStorable(PerdureError, TypeError):

@@ -46,9 +46,13 @@ REFUSED_IN_SANS_IO: Final = frozenset(
 )
 PURE_PARTS: Final = {"random": frozenset({"Random"}), "uuid": frozenset({"UUID", "SafeUUID"})}
 CLOCKS: Final = re.compile(r"datetime\.(datetime|date)\.(now|utcnow|today)")
-HOMES: Final = {"trio": frozenset({"hub", "service", "testing"}), "lmdb": frozenset({"storage"})}
-# Whoever opens a hub chooses one; so nothing has to import them.
-ENGINES: Final = frozenset({"storage.lmdb_store", "storage.memory_store"})
+HOMES: Final = {
+    "trio": frozenset({"hub", "service", "testing"}),
+    "lmdb": frozenset({"storage"}),
+    "cryptography": frozenset({"storage"}),
+}
+# Whoever opens a hub chooses an engine, and perhaps a codec that needs an extra; so nothing has to import them.
+ENGINES: Final = frozenset({"storage.lmdb_store", "storage.memory_store", "storage.aes_gcm_codec"})
 # Put together here, so that this file keeps its own rule.
 MARKERS: Final = re.compile(r"\b(?:" + "|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X")) + r")\b")
 
