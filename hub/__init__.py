@@ -7,8 +7,10 @@ from .client_batch import ClientBatch
 from .clock import trio_clock
 from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
+from .folders import copy_hub, delete_hub, list_hubs
 from .instance import Instance
 from .queries import EntityInfo, Page
+from .reader import HubReader
 from .statistics import HubStatistics
 from .status import InstanceStatus
 from .task_hub import TaskHub
@@ -19,6 +21,7 @@ __all__ = [
     "EntityDescription",
     "EntityInfo",
     "HubClosed",
+    "HubReader",
     "HubStatistics",
     "Instance",
     "InstanceDescription",
@@ -28,5 +31,8 @@ __all__ = [
     "RequestMismatch",
     "TaskHub",
     "activity_context",
+    "copy_hub",
+    "delete_hub",
+    "list_hubs",
     "trio_clock",
 ]
