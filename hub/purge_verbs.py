@@ -63,17 +63,19 @@ class PurgeVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-        purged, token = 0, None
+        purged = 0
+        token: str | None = None
         while True:
-            found, token = await find(
+            found = await find(
                 runtime.store,
                 keys.orchestration_key(id_prefix),
                 lambda record: isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record),
                 _PURGED_AT_A_TIME,
                 token,
             )
+            token = found.token
             await runtime.admit()
-            for record in found:
+            for record in found.records:
                 cell = runtime.residence.orchestration(record.instance_id) if isinstance(record, OrchestrationRecord) else None
                 if cell is not None and cell.machine.finished:
                     runtime.engine.purge(cell)

@@ -7,6 +7,7 @@ moment, a few records at a time, with a checkpoint in between, so that a long qu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -18,12 +19,14 @@ from ..entities.ids import EntityId, check_entity_name
 from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys, tables
+from ..storage.errors import DamagedRecord
 from ..storage.store import CommittedStore
-from .payloads import complete, decode_head
+from .payloads import NOTHING_APART, Apart, complete, decode_head
 from .records import InstanceRecord
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_A_TIME: Final = 64
 PAGE_MAX: Final = 10_000
@@ -36,10 +39,13 @@ class Page(Generic[T]):
     Attributes:
       items: what was found.
       token: give it back for the next page; ``None`` on the last one.
+      unreadable: the ids of those on the way whose record is damaged, or whose key is not known; they are logged, and cannot
+        be compared with the conditions (D9).
     """
 
     items: list[T]
     token: str | None
+    unreadable: tuple[str, ...] = ()
 
 
 def _microseconds(time: datetime | None) -> int | None:
@@ -125,6 +131,21 @@ class EntityFilter:
         return tables.ENTITY_KIND if self.name is None else keys.entity_key(self.name, self.key_prefix)
 
 
+@frozen
+class Found:
+    """What a query found, before it is shown to anybody.
+
+    Attributes:
+      records: the records.
+      token: for those after them.
+      unreadable: the ids of those that could not be read, and so not be compared with the filters (D9).
+    """
+
+    records: list[InstanceRecord]
+    token: str | None
+    unreadable: tuple[str, ...]
+
+
 async def find(
     store: CommittedStore,
     prefix: bytes,
@@ -133,7 +154,7 @@ async def find(
     token: str | None,
     *,
     include_values: bool = False,
-) -> tuple[list[InstanceRecord], str | None]:
+) -> Found:
     """The next records of a query, at most ``limit``, and the token for those after them.
 
     Large values (:mod:`.payloads`) are read only of what is found, and only if they are asked for; else they are empty.
@@ -145,27 +166,54 @@ async def find(
         raise ValueError(f"a page has 1 to {PAGE_MAX} items, not {limit}")
     start, stop = _after(prefix, token), keys.prefix_end(prefix)
     found: list[InstanceRecord] = []
+    unreadable: list[str] = []
     while True:
-        entries = store.scan(tables.DIRECTORY, start, stop, _AT_A_TIME)
+        entries = _directory(store, start, stop)
         for key, number in entries:
-            row = store.get(tables.INSTANCES, number)
-            record = None if row is None else decode_head(row)
-            if record is not None and matches(record):
-                if include_values:
-                    whole = complete(store, number, row)
-                    if whole is None:
-                        continue
-                    record, apart = whole
-                    if apart:
-                        await trio.lowlevel.checkpoint()  # reading large values takes as long as many records
+            try:
+                record, apart = _matching(store, key, number, matches, include_values)
+            except DamagedRecord as error:
+                _log.error("%s is left out of a query: %s", _id_of(key), error)
+                unreadable.append(_id_of(key))
+                continue
+            if apart:
+                await trio.lowlevel.checkpoint()  # reading large values takes as long as many records
+            if record is not None:
                 found.append(record)
                 if len(found) == limit:
                     more = store.keys(tables.DIRECTORY, key + b"\0", stop, 1)
-                    return found, key.hex() if more else None
+                    return Found(found, key.hex() if more else None, tuple(unreadable))
         if len(entries) < _AT_A_TIME:
-            return found, None
+            return Found(found, None, tuple(unreadable))
         start = entries[-1][0] + b"\0"
         await trio.lowlevel.checkpoint()
+
+
+def _directory(store: CommittedStore, start: bytes, stop: bytes | None) -> list[tuple[bytes, bytes | None]]:
+    """The next entries; without their numbers if one of them is unreadable, since a scan does not tell which."""
+    try:
+        return [*store.scan(tables.DIRECTORY, start, stop, _AT_A_TIME)]
+    except DamagedRecord:
+        return [(key, None) for key in store.keys(tables.DIRECTORY, start, stop, _AT_A_TIME)]
+
+
+def _matching(
+    store: CommittedStore, key: bytes, number: bytes | None, matches: Callable[[InstanceRecord], bool], include_values: bool
+) -> tuple[InstanceRecord | None, Apart]:
+    number = store.get(tables.DIRECTORY, key) if number is None else number
+    row = None if number is None else store.get(tables.INSTANCES, number)
+    record = None if row is None else decode_head(row)
+    if number is None or record is None or not matches(record):
+        return None, NOTHING_APART
+    if not include_values:
+        return record, NOTHING_APART
+    return complete(store, number, row) or (None, NOTHING_APART)
+
+
+def _id_of(key: bytes) -> str:
+    if key[:1] == tables.ENTITY_KIND:
+        return str(EntityId.of_parts(keys.read_entity_key(key)))
+    return keys.read_orchestration_key(key)
 
 
 def _after(prefix: bytes, token: str | None) -> bytes:

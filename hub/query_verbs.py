@@ -89,7 +89,7 @@ class QueryVerbs(CommittedHub):
         """
         store = self._committed()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-        found, following = await find(
+        found = await find(
             store,
             keys.orchestration_key(id_prefix),
             lambda record: isinstance(record, OrchestrationRecord) and wanted.matches(record),
@@ -99,10 +99,10 @@ class QueryVerbs(CommittedHub):
         )
         items = [
             status_of(record, self._registry, include_values=include_values)
-            for record in found
+            for record in found.records
             if isinstance(record, OrchestrationRecord)
         ]
-        return Page(items, following)
+        return Page(items, found.token, found.unreadable)
 
     def iter_instances(
         self,
@@ -158,7 +158,7 @@ class QueryVerbs(CommittedHub):
         """
         store = self._committed()
         wanted = EntityFilter(name, key_prefix, operated_from, operated_to)
-        found, following = await find(
+        found = await find(
             store,
             wanted.prefix,
             lambda record: isinstance(record, EntityRecord) and wanted.matches(record),
@@ -166,8 +166,8 @@ class QueryVerbs(CommittedHub):
             token,
             include_values=include_state,
         )
-        items = [self._entity_info(record, include_state) for record in found if isinstance(record, EntityRecord)]
-        return Page(items, following)
+        items = [self._entity_info(record, include_state) for record in found.records if isinstance(record, EntityRecord)]
+        return Page(items, found.token, found.unreadable)
 
     def iter_entities(
         self, *, name: str | None = None, key_prefix: str = "", include_state: bool = True

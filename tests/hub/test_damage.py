@@ -211,3 +211,29 @@ async def test_D9_who_asks_for_a_damaged_record_is_told() -> None:
         with pytest.raises(DamagedRecord):
             await hub.call_entity(Ledger.at("noted"), Ledger.note, 1, request_id="asked")
         assert await hub.call_entity(Account.at("healthy"), Account.deposit, 1) == 6
+
+
+async def test_D9_a_query_leaves_out_what_it_cannot_read_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """With a damaged record or directory entry, pages and purges go on, name what they left out, and show all others."""
+    clock = FakeClock()
+    sound = await leave_behind(clock)
+    directory = sound.table(tables.DIRECTORY)
+    for damaged in ((tables.DIRECTORY, b"onaps"), (tables.INSTANCES, directory[b"onaps"])):
+        store = DamagedStore(copy.deepcopy(sound.disk))
+        async with hub_on(store, clock) as hub:
+            await rounds()
+            store.damaged = damaged
+            page = await hub.query_instances()
+            assert {status.instance_id for status in page.items} == {"receives", "healthy", "works"}
+            assert page.unreadable == ("naps",)
+            assert "naps is left out of a query" in caplog.text
+            assert await hub.purge() == 3
+    store = DamagedStore(copy.deepcopy(sound.disk))
+    async with hub_on(store, clock) as hub:
+        await rounds()
+        store.damaged = (tables.INSTANCES, directory[b"eledger\0noted"])
+        page = await hub.query_entities(limit=1)
+        assert page.unreadable == ()
+        rest = await hub.query_entities(token=page.token)
+        assert rest.unreadable == ("@ledger@noted",)
+        assert [str(info.entity_id) for info in (*page.items, *rest.items)] == ["@account@healthy"]
