@@ -66,7 +66,7 @@ class AesGcmCodec:
       codec = AesGcmCodec({"2026": old_key, "2027": new_key}, current="2027")
     """
 
-    name: Final = "aes-gcm"
+    name: str = "aes-gcm"
 
     def __init__(self, keys: Mapping[str, bytes], current: str | None = None) -> None:
         for name, key in keys.items():

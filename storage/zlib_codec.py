@@ -23,7 +23,7 @@ class ZlibCodec:
       ValueError: the level is none of these.
     """
 
-    name: Final = "zlib"
+    name: str = "zlib"
 
     def __init__(self, level: int = 1, bytes_min: int = 256) -> None:
         if level not in range(1, 10):

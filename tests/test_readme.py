@@ -1,4 +1,4 @@
-"""The README is true: its snippets run, word for word, and print what they say."""
+"""The README, and the page about storage, are true: their snippets run, word for word, and print what they say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+STORAGE = ROOT / "docs" / "storage.md"
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+def snippets(language: str, page: Path = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def said(snippet: str) -> list[str]:
@@ -26,9 +30,10 @@ def test_the_readme_has_a_complete_program() -> None:
     assert "trio.run(main)" in snippets("python")[0]
 
 
-def test_each_program_prints_what_its_comments_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [README, STORAGE], ids=lambda page: page.name)
+def test_each_program_prints_what_its_comments_say(page: Path, tmp_path: Path) -> None:
     """Each Python snippet that is a whole program runs in an empty folder and prints what its comments say."""
-    for number, snippet in enumerate(snippets("python")):
+    for number, snippet in enumerate(snippets("python", page)):
         if "trio.run(" not in snippet:
             continue
         folder = tmp_path / str(number)

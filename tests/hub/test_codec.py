@@ -114,7 +114,7 @@ def test_the_data_file_shows_nothing_either(tmp_path: Path) -> None:
 class Foreign(ZlibCodec):
     """A codec that says it is another one."""
 
-    name = "foreign"  # type: ignore[misc]
+    name = "foreign"
 
 
 @pytest.mark.parametrize(
