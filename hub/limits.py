@@ -52,6 +52,9 @@ VALUE_BYTES_MAX: Final = 16 * 1024 * 1024
 """One value (the arguments of a call, a result, a state, an event) takes at most so many bytes encoded. A turn holds its
 values in memory several times over, and a page of the store's file that is freed by one is only used again by another."""
 
+VALUE_BYTES_FLOOR: Final = 64 * 1024
+"""No hub may set that limit lower: the longest reason of a termination (10,000 characters) must always fit."""
+
 VALUE_BYTES_CEILING: Final = 1 << 30
 """No hub may set that limit higher: one record of the engine holds 4 GiB, and a journal holds several values in one."""
 
@@ -82,5 +85,5 @@ STORAGE_RETRY_SECONDS: Final = (0.05, 5.0)
 """Wait before a failed commit is tried again: first, and at most (doubling)."""
 
 assert SLICE_SECONDS + YIELD_SECONDS <= 0.00025
-assert PAYLOAD_BYTES_MIN <= VALUE_BYTES_MAX <= VALUE_BYTES_CEILING
+assert PAYLOAD_BYTES_MIN <= VALUE_BYTES_FLOOR <= VALUE_BYTES_MAX <= VALUE_BYTES_CEILING
 assert RECOVERY_PAGE < BATCH_INSTANCES_MAX

@@ -57,7 +57,9 @@ class HubOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
-        check_value_bytes_max(self.value_bytes_max)
+        least, most = limits.VALUE_BYTES_FLOOR, limits.VALUE_BYTES_CEILING
+        if type(self.value_bytes_max) is not int or not least <= self.value_bytes_max <= most:
+            raise ValueError(f"value_bytes_max is a number of bytes, {least:,} to {most:,}, not {self.value_bytes_max!r}")
         if type(self.payload_bytes_min) is not int or self.payload_bytes_min < 1:
             raise ValueError(f"payload_bytes_min is a number of bytes, 1 or more, not {self.payload_bytes_min!r}")
         if self.on_storage_error not in ("retry", "stop"):
@@ -195,16 +197,6 @@ def _sole_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while len(members := members_of(inner)) == 1:
         inner = members[0]
     return group if members else inner
-
-
-def check_value_bytes_max(value: Any) -> None:
-    """Refuse what is no limit of values.
-
-    Raises:
-      ValueError: it is no whole number, or out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limits.VALUE_BYTES_CEILING:
-        raise ValueError(f"value_bytes_max is a number of bytes, 1 to {limits.VALUE_BYTES_CEILING:,}, not {value!r}")
 
 
 def checked_seconds(value: Any, what: str) -> float | None:

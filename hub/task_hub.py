@@ -46,7 +46,7 @@ class TaskHub(EntityVerbs, EntityReadVerbs, OrchestrationVerbs, DescribeVerbs):
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
-      value_bytes_max: how many bytes one value (arguments, a result, a state, an event) may take, encoded; at most 1 GiB.
+      value_bytes_max: how many bytes one value (arguments, a result, a state, an event) may take, encoded; 64 KiB to 1 GiB.
         What takes more is refused where it is handed over, with ``NotStorable``.
       payload_bytes_min: from this size on, states, inputs, outputs and custom statuses are stored apart, so that they are
         not read for listings and not written again when only a status or a lock changes.
