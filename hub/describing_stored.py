@@ -23,7 +23,7 @@ from ..storage import keys, tables
 from ..storage.store import CommittedStore
 from .describing import EntityDescription, InstanceDescription, describe_entity, missing_locks, work_shown
 from .journals import read_journal
-from .payloads import read_head
+from .payloads import find_record
 from .records import decode_entity_message, decode_orchestration_message
 
 _PAGE = 1000
@@ -45,8 +45,7 @@ def describe_stored_instance(store: CommittedStore, registry: Registry, instance
       InstanceNotFound: there is no such instance.
       DamagedRecord: its record, its journal or one of its messages is damaged.
     """
-    number = store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
-    record = None if number is None else read_head(store, number)
+    number, record = find_record(store, keys.orchestration_key(instance_id), include_values=False) or (None, None)
     if number is None or not isinstance(record, OrchestrationRecord):
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     unread, waiting_for, section = record.unread_events, (), ()
@@ -70,8 +69,7 @@ def describe_stored_instance(store: CommittedStore, registry: Registry, instance
 
 def _stored_machine(store: CommittedStore, registry: Registry, entity_id: EntityId) -> EntityMachine:
     machine = EntityMachine(EntityId(entity_id.name, entity_id.key), registry.entities.get(entity_id.name), registry)
-    number = store.get(tables.DIRECTORY, keys.entity_key(entity_id.name, entity_id.key))
-    record = None if number is None else read_head(store, number)
+    number, record = find_record(store, keys.entity_key(entity_id.name, entity_id.key), include_values=False) or (None, None)
     if number is not None and isinstance(record, EntityRecord):
         machine.state, machine.version, machine.lock = record.state, record.version, record.lock
         for sequence, data in _inbox(store, number):

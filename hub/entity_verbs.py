@@ -21,7 +21,7 @@ from .committed import CommittedHub
 from .intents import SignalIntent, check_room, submit
 from .opening import OpenableHub
 from .operations import inside_operation
-from .payloads import read_record
+from .payloads import find_record
 from .records import LetterRecord, decode_letter
 from .requests import check_request_id, fingerprint
 
@@ -174,8 +174,7 @@ class EntityReadVerbs(CommittedHub):
         target = checked_entity_id(ref, "read_entity")
         definition = self._registry.entity(target.name)
         await trio.lowlevel.checkpoint()
-        number = store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
-        record, _ = (None if number is None else read_record(store, number)) or (None, None)
+        _, record = find_record(store, keys.entity_key(target.name, target.key)) or (None, None)
         if not isinstance(record, EntityRecord) or record.state is None:
             return None
         return read_state(definition, target, record.state, record.version)

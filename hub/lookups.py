@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord
-from ..storage import keys, tables
+from ..storage import keys
 from ..storage.store import CommittedStore
-from .payloads import read_head, read_record
+from .payloads import find_record
 from .runtime import Runtime
 
 
@@ -15,14 +15,8 @@ def find_stored(store: CommittedStore, instance_id: str, *, include_values: bool
 
     Without ``include_values`` large ones (:mod:`.payloads`) are not read; they are empty.
     """
-    number = store.get(tables.DIRECTORY, keys.orchestration_key(instance_id))
-    if number is None:
-        return None
-    if include_values:
-        record, _ = read_record(store, number) or (None, None)
-    else:
-        record = read_head(store, number)
-    return record if isinstance(record, OrchestrationRecord) else None
+    found = find_record(store, keys.orchestration_key(instance_id), include_values=include_values)
+    return found[1] if found is not None and isinstance(found[1], OrchestrationRecord) else None
 
 
 def stored_record(store: CommittedStore, instance_id: str, *, include_values: bool = True) -> OrchestrationRecord:

@@ -118,6 +118,43 @@ def decode_head(row: bytes) -> InstanceRecord:
     return decode_instance(decoded.record) if isinstance(decoded, SplitRecord) else decoded
 
 
+def find_record(
+    store: CommittedStore, directory_key: bytes, *, include_values: bool = True
+) -> tuple[bytes, InstanceRecord] | None:
+    """The number and the record of an instance, as of the last commit; ``None`` if there is no such instance.
+
+    Without ``include_values`` large ones are not read; they are empty.
+
+    Raises:
+      DamagedRecord: something of it is damaged, or the directory leads to another instance's record.
+    """
+    number = store.get(tables.DIRECTORY, directory_key)
+    if number is None:
+        return None
+    if include_values:
+        record, _ = read_record(store, number) or (None, None)
+    else:
+        record = read_head(store, number)
+    if record is None:
+        return None
+    check_identity(record, directory_key)
+    return number, record
+
+
+def check_identity(record: InstanceRecord, directory_key: bytes) -> None:
+    """Refuse a record that the directory should not have led to.
+
+    Raises:
+      DamagedRecord: it is another instance's.
+    """
+    if isinstance(record, EntityRecord):
+        own = keys.entity_key(record.name, record.key)
+    else:
+        own = keys.orchestration_key(record.instance_id)
+    if own != directory_key:
+        raise DamagedRecord(tables.DIRECTORY, directory_key, f"leads to the record of another instance, {own!r}")
+
+
 def read_head(store: CommittedStore, number: bytes) -> InstanceRecord | None:
     """The record of an instance without the values that are stored apart, ``None`` if there is no such instance.
 

@@ -24,7 +24,7 @@ from . import limits
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .guard import no_trio, withdraw
 from .journals import read_journal
-from .payloads import read_head, read_record
+from .payloads import check_identity, read_head, read_record
 from .records import InstanceRecord, decode_entity_message, decode_orchestration_message
 
 _log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Residence:
         history, cell.chunk, cell.journal_bytes = read_journal(self._store, cell.prefix)
         return history
 
-    def keys_of(self, cell: OrchestrationCell, table: str) -> list[bytes]:
+    def keys_of(self, cell: AnyCell, table: str) -> list[bytes]:
         """The stored keys of an instance in a table."""
         found: list[bytes] = []
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)
@@ -176,6 +176,8 @@ class Residence:
     def _record(self, cell: AnyCell) -> InstanceRecord | None:
         try:
             stored = read_record(self._store, cell.prefix)
+            if stored is not None:
+                check_identity(stored[0], cell.directory_key)
         except DamagedRecord as error:
             cell.damaged = True
             _log.error("the record of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
@@ -191,6 +193,9 @@ class Residence:
         except DamagedRecord as error:
             cell.damaged = True
             _log.error("a message of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
+            # What arrives from now on is kept behind what waits already, and must not take its place.
+            for key in self.keys_of(cell, tables.INBOX):
+                cell.machine.mailbox.restored(keys.read_u64(key, 8))
 
     def _read_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)

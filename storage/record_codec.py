@@ -4,9 +4,9 @@ A codec turns the value of each record into other bytes before a store gets it, 
 hub is opened (``TaskHub(codec=...)``). :mod:`perdure.storage.zlib_codec` and :mod:`perdure.storage.aes_gcm_codec` are ready to
 use, and :func:`chain` puts several in a row.
 
-What goes through it: the values of all records but those of :data:`PLAIN_TABLES`. They hold everything that users hand over
-(arguments, results, states, events, statuses, tags, reasons, failures with their tracebacks), and the names of operations,
-events, activities and orchestrators.
+What goes through it: the values of all records but those of :data:`PLAIN_TABLES`, which say nothing of users. They hold
+everything that users hand over (arguments, results, states, events, statuses, tags, reasons, failures with their tracebacks), and
+the names of operations, events, activities and orchestrators.
 
 What stays readable: *keys*. A store sorts by them and finds by them, so encrypted ones could be neither listed nor looked up by
 prefix. They hold entity names and keys, instance ids, request ids, step numbers, execution ids and the times of timers. So put
@@ -31,10 +31,15 @@ import msgspec
 
 from .errors import DamagedRecord, StorageUnusable
 from .store import CommittedStore
-from .tables import EXPIRY, META
+from .tables import DIRECTORY, EXPIRY, META
 
-PLAIN_TABLES: Final = frozenset((META, EXPIRY))
-"""What no codec changes: counters, and an index that has keys only."""
+PLAIN_TABLES: Final = frozenset((META, DIRECTORY, EXPIRY))
+"""What no codec changes: counters, an index that has keys only, and the numbers of instances.
+
+The directory stays readable so that what is sent to an instance whose record a missing key hides is kept under the right
+number, and is delivered when the key is back. An entry that was exchanged for another one's leads to a record with another name
+in it, which is noticed.
+"""
 
 CODEC_KEY: Final = b"codec"
 """Where the table ``meta`` says which codec a hub has."""

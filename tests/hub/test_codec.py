@@ -12,10 +12,20 @@ from attrs import define
 from perdure.entities import Entity
 from perdure.hub import TaskHub, limits
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
-from perdure.storage import RecordCodec, StorageError, StorageInDoubt, StorageUnusable, UnreadableRecord, ZlibCodec, chain, tables
+from perdure.storage import (
+    DamagedRecord,
+    RecordCodec,
+    StorageError,
+    StorageInDoubt,
+    StorageUnusable,
+    UnreadableRecord,
+    ZlibCodec,
+    chain,
+    tables,
+)
 from perdure.storage.aes_gcm_codec import AesGcmCodec
 from perdure.storage.memory_store import MemoryStore
-from perdure.storage.record_codec import CODEC_KEY
+from perdure.storage.record_codec import CODEC_KEY, PLAIN_TABLES
 
 from .helpers import FakeClock, callers, ending, leaves, rounds, until
 from .scripted_store import Harm, ProcessDied, ScriptedStore
@@ -153,14 +163,13 @@ async def test_keys_are_changed_without_a_stop() -> None:
     async with diary(store, BOTH) as hub:
         assert await hub.call_entity(Diary.at("a"), Diary.write, "2") == "12"
         assert await hub.read_entity(Diary.at("kept")) == Diary("1")
-    number = store.snapshot()[tables.DIRECTORY][b"ediary\0a"]
-    assert b"\3old" in number
     assert b"\3new" in store.snapshot()[tables.META][CODEC_KEY]
     async with diary(store, ONLY_NEW) as hub:
         await hub.call_entity(Diary.at("b"), Diary.write, "new")
         assert await hub.read_entity(Diary.at("b")) == Diary("new")
+        assert await hub.read_entity(Diary.at("a")) == Diary("12")
         with pytest.raises(UnreadableRecord, match=r"its key 'old' is not known.*It is kept and not used"):
-            await hub.read_entity(Diary.at("a"))
+            await hub.read_entity(Diary.at("kept"))
 
 
 async def test_D9_what_an_unknown_key_hides_is_kept_and_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,7 +183,7 @@ async def test_D9_what_an_unknown_key_hides_is_kept_and_reported(caplog: pytest.
     before = {table: rows for table, rows in store.disk.snapshot().items() if table != tables.META}
     # An activity that was under way is written again when a hub opens: with the new key, this time.
     hidden = {(table, key) for table, rows in before.items() for key, value in rows.items() if b"\3old" in value[:5]}
-    assert {table for table, _ in hidden} >= set(tables.TABLES) - {tables.META, tables.EXPIRY, tables.ACTIVITIES}
+    assert {table for table, _ in hidden} >= set(tables.TABLES) - {*PLAIN_TABLES, tables.ACTIVITIES}
     clock.move(2 * limits.REQUEST_TTL_SECONDS)
     with caplog.at_level(logging.ERROR):
         async with diary(store, ONLY_NEW, clock=clock) as hub, callers() as beside:
@@ -184,15 +193,39 @@ async def test_D9_what_an_unknown_key_hides_is_kept_and_reported(caplog: pytest.
             await until(lambda: refused.ended)
             assert isinstance(refused.error, UnreadableRecord)
             assert await hub.read_entity(Diary.at("new")) == Diary("xxxx")
+            assert (await hub.query_instances()).unreadable == ("old",)
+            await hub.signal_entity(Diary.at("old"), Diary.write, "sent meanwhile")
     assert "its key 'old' is not known" in caplog.text
     after = store.disk.snapshot()
     for table, key in hidden:
         assert after[table].get(key) == before[table][key], f"{table} {key!r} was changed"
     async with diary(store, BOTH, clock=clock) as hub:
         await rounds()
-        assert await hub.read_entity(Diary.at("old")) == Diary(SECRET * 2)
+        assert await hub.read_entity(Diary.at("old")) == Diary(SECRET * 2 + "sent meanwhile")
         await hub.raise_event("old", "go", "!")
         assert await hub.instance("old").result() == SECRET + "!"
+
+
+@pytest.mark.parametrize("table", [tables.DIRECTORY, tables.INSTANCES])
+async def test_exchanged_records_are_noticed(table: str) -> None:
+    """When somebody exchanges two entities' records, or their places in the directory, neither is taken for the other."""
+    store = MemoryStore()
+    async with diary(store, CODEC) as hub:
+        for key in ("a", "b"):
+            await hub.call_entity(Diary.at(key), Diary.write, key)
+    numbers = [store.snapshot()[tables.DIRECTORY][b"ediary\0" + key] for key in (b"a", b"b")]
+    one, other = (b"ediary\0a", b"ediary\0b") if table == tables.DIRECTORY else numbers
+    rows = store.snapshot()[table]
+    store._tables[table].apply({one: rows[other], other: rows[one]})  # pyright: ignore[reportPrivateUsage]
+    exchanged = store.snapshot()
+    async with diary(store, CODEC) as hub:
+        for key in ("a", "b"):
+            with pytest.raises(DamagedRecord):
+                await hub.read_entity(Diary.at(key))
+            await hub.signal_entity(Diary.at(key), Diary.write, "!")
+        await rounds()
+    for kept in (tables.INSTANCES, tables.DIRECTORY):
+        assert store.snapshot()[kept] == exchanged[kept], "nothing was overwritten or added"
 
 
 @pytest.mark.parametrize("harm", [Harm.REFUSED, Harm.LOST, Harm.KEPT, Harm.DIED_BEFORE, Harm.DIED_AFTER])

@@ -237,3 +237,27 @@ async def test_D9_a_query_leaves_out_what_it_cannot_read_and_says_so(caplog: pyt
         rest = await hub.query_entities(token=page.token)
         assert rest.unreadable == ("@ledger@noted",)
         assert [str(info.entity_id) for info in (*page.items, *rest.items)] == ["@account@healthy"]
+
+
+async def test_D9_what_arrives_beside_a_damaged_message_takes_no_place_of_another() -> None:
+    """Messages for an instance with a damaged message wait behind those it has: once mended, all are worked off in order."""
+    clock = FakeClock()
+    store = ScriptedStore()
+    async with bank(store, clock=clock, paused=True) as hub:
+        await hub.start(receive, instance_id="i")
+        for number in (1, 2, 3):
+            await hub.signal_entity(Ledger.at("l"), Ledger.note, number)
+            await hub.raise_event("i", "other", number)
+    inbox = store.table(tables.INBOX)
+    for damaged in inbox:
+        disk = DamagedStore(copy.deepcopy(store.disk))
+        disk.damaged = (tables.INBOX, damaged)
+        async with hub_on(disk, clock) as hub:
+            await rounds()
+            await hub.signal_entity(Ledger.at("l"), Ledger.note, 4)
+            await hub.raise_event("i", "go", 5)
+            await rounds()
+        async with hub_on(disk.reborn(), clock) as hub:
+            await hub.wait_idle()
+            assert await hub.read_entity(Ledger.at("l")) == Ledger([1, 2, 3, 4]), damaged
+            assert await hub.instance("i").result() == 5
