@@ -181,6 +181,19 @@ async def test_a_damaged_hub_is_not_copied_and_can_be_deleted(tmp_path: Path) ->
     assert list_hubs(tmp_path) == []
 
 
+async def test_D5_a_hub_that_this_process_reads_is_not_copied(tmp_path: Path) -> None:
+    """Copying a hub beside a reader in the same process is HubInUse, leaves nothing behind, and works once the reader is left."""
+    async with TaskHub("Bank", BANK, tmp_path) as hub:
+        await hub.call_entity(Account.at("a"), Account.deposit, 1)
+    async with HubReader("Bank", BANK, storage=tmp_path) as reader:
+        with pytest.raises(HubInUse, match="leave its HubReader first"):
+            copy_hub(tmp_path, "bank", "copy")
+        assert await reader.read_entity(Account.at("a")) == Account(1)
+    assert list_hubs(tmp_path) == ["bank"]
+    copy_hub(tmp_path, "bank", "copy")
+    assert list_hubs(tmp_path) == ["bank", "copy"]
+
+
 async def test_a_reader_of_a_deleted_hub_is_told(tmp_path: Path) -> None:
     """A reader whose hub is deleted, or replaced, says so at its next verb rather than going on with what it had."""
     async with TaskHub("Bank", BANK, tmp_path) as hub:
