@@ -9,9 +9,11 @@ from .clock import trio_clock
 from .delayed_verbs import DelayedSignal
 from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch
+from .folders import copy_hub, delete_hub, list_hubs
 from .instance import Instance
 from .letter_verbs import DeadLetter
 from .queries import EntityInfo, Page
+from .reader import HubReader
 from .statistics import HubStatistics
 from .status import InstanceStatus
 from .task_hub import TaskHub
@@ -25,6 +27,7 @@ __all__ = [
     "EntityDescription",
     "EntityInfo",
     "HubClosed",
+    "HubReader",
     "HubStatistics",
     "Instance",
     "InstanceDescription",
@@ -34,5 +37,8 @@ __all__ = [
     "RequestMismatch",
     "TaskHub",
     "activity_context",
+    "copy_hub",
+    "delete_hub",
+    "list_hubs",
     "trio_clock",
 ]

@@ -16,6 +16,7 @@ from ..entities.times import LATEST
 from ..orchestration.machine import OrchestrationMachine
 from ..storage import keys, tables
 from . import limits
+from .payloads import NOTHING_APART, Apart, delete_payloads, write_record
 from .records import IdleRecord, encode
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class Cell(ABC):
       queued: it is in the scheduler's queue.
       load: how many of its messages count as work that is ready.
       damaged: its record or journal is damaged on disk; its messages are kept, and it gets no turn (D9).
+      apart: the values of its stored record that are stored apart from it.
     """
 
-    __slots__ = ("batch", "damaged", "directory_key", "dirty", "load", "number", "prefix", "queued", "stored")
+    __slots__ = ("apart", "batch", "damaged", "directory_key", "dirty", "load", "number", "prefix", "queued", "stored")
 
     def __init__(self, number: int, directory_key: bytes, stored: bool) -> None:
         self.number = number
@@ -49,10 +51,11 @@ class Cell(ABC):
         self.queued = False
         self.load = 0
         self.damaged = False
+        self.apart: Apart = NOTHING_APART
 
     @abstractmethod
-    def flush(self, writes: Writes) -> None:
-        """Write what changed since the last seal."""
+    def flush(self, writes: Writes, payload_bytes_min: int) -> None:
+        """Write what changed since the last seal; values of the record from that size on apart from it."""
 
     @property
     @abstractmethod
@@ -121,7 +124,7 @@ class EntityCell(Cell):
         releasing = lock is not None and lock.releasing
         return self.machine.state, lock, releasing, self.operated_at, self.letters, self.delayed, self.expires_at
 
-    def flush(self, writes: Writes) -> None:
+    def flush(self, writes: Writes, payload_bytes_min: int) -> None:
         """Write the record if it changed; delete everything if nothing is left to keep (E11)."""
         machine = self.machine
         self._flush_mailbox(machine.mailbox, writes)
@@ -133,6 +136,8 @@ class EntityCell(Cell):
             if self.stored:
                 writes[tables.INSTANCES][self.prefix] = None
                 writes[tables.DIRECTORY][self.directory_key] = None
+                delete_payloads(self.apart, writes)
+                self.apart = NOTHING_APART
                 self.stored = False
             return
         mark = self._mark()
@@ -144,7 +149,7 @@ class EntityCell(Cell):
             entity_id.name, entity_id.key, machine.state, machine.version, machine.lock, self.operated_at,
             self.letters, self.letter_next, self.delayed, self.expires_at,
         )  # fmt: skip
-        writes[tables.INSTANCES][self.prefix] = encode(record)
+        self.apart = write_record(record, self.prefix, self.batch, self.apart, payload_bytes_min, writes)
         if not self.stored:
             writes[tables.DIRECTORY][self.directory_key] = self.prefix
             self.stored = True
@@ -231,7 +236,7 @@ class OrchestrationCell(Cell):
         self.journal_bytes = 0
         self.purged = False
 
-    def flush(self, writes: Writes) -> None:
+    def flush(self, writes: Writes, payload_bytes_min: int) -> None:
         """Write the new part of the journal, and the record if it changed; or delete everything."""
         machine = self.machine
         self._flush_mailbox(machine.mailbox, writes)
@@ -239,6 +244,8 @@ class OrchestrationCell(Cell):
             machine.journal.clear()
             writes[tables.INSTANCES][self.prefix] = None
             writes[tables.DIRECTORY][self.directory_key] = None
+            delete_payloads(self.apart, writes)
+            self.apart = NOTHING_APART
             return
         if machine.journal:
             chunk = encode(machine.journal)
@@ -248,7 +255,7 @@ class OrchestrationCell(Cell):
             self.journal_bytes += len(chunk)
         if machine.changed and machine.record is not None:
             machine.changed = False
-            writes[tables.INSTANCES][self.prefix] = encode(machine.record)
+            self.apart = write_record(machine.record, self.prefix, self.batch, self.apart, payload_bytes_min, writes)
         if not self.stored and machine.record is not None:
             writes[tables.DIRECTORY][self.directory_key] = self.prefix
             self.stored = True
@@ -258,7 +265,8 @@ class OrchestrationCell(Cell):
         """Its estimated size in memory, bytes."""
         machine = self.machine
         code = 0 if machine.kernel is None else limits.ORCHESTRATION_BYTES + 2 * self.journal_bytes
-        return limits.ENTITY_BYTES + code + limits.MESSAGE_BYTES * len(machine.mailbox)
+        values = sum(len(payload.value) for payload in self.apart.values()) if self.apart else 0
+        return limits.ENTITY_BYTES + code + values + limits.MESSAGE_BYTES * len(machine.mailbox)
 
     @property
     def evictable(self) -> bool:

@@ -7,7 +7,7 @@ Functions' operation of that name does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import frozen
 
@@ -18,7 +18,6 @@ from .opening import OpenableHub
 from .queries import find_instances
 
 if TYPE_CHECKING:
-    from ..entities.ids import EntityId
     from ..entities.lock import Lock
     from .records import InstanceRecord
     from .runtime import Runtime
@@ -60,7 +59,14 @@ class CleanVerbs(OpenableHub):
         removed = released = 0
         token: str | None = None
         while True:
-            page = await find_instances(runtime.store, tables.ENTITY_KIND, _suspicious, _AT_A_TIME, token)
+            page = await find_instances(
+                runtime.store,
+                tables.ENTITY_KIND,
+                _suspicious,
+                lambda record: cast("EntityRecord", record).entity_id,
+                _AT_A_TIME,
+                token,
+            )
             await runtime.admit()
             for entity_id in page.items:
                 cell = runtime.residence.entity(entity_id)
@@ -80,11 +86,9 @@ class CleanVerbs(OpenableHub):
                 return CleanedEntities(removed, released)
 
 
-def _suspicious(record: InstanceRecord) -> EntityId | None:
-    """The entity of a record that is worth a look."""
-    if isinstance(record, EntityRecord) and (record.lock is not None or record.state is None):
-        return record.entity_id
-    return None
+def _suspicious(record: InstanceRecord) -> bool:
+    """Whether an entity is worth a look."""
+    return isinstance(record, EntityRecord) and (record.lock is not None or record.state is None)
 
 
 def _orphaned(runtime: Runtime, lock: Lock) -> bool:

@@ -101,7 +101,7 @@ class Committer:
         batch = self.open
         writes = batch.writes
         for cell in batch.cells:
-            cell.flush(writes)
+            cell.flush(writes, self._residence.payload_bytes_min)
             cell.dirty = False
             self._residence.flushed(cell)
         self._residence.flush_numbers(writes)

@@ -5,6 +5,7 @@ It shows this moment, what is not on disk yet included.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import overload
 
@@ -13,9 +14,10 @@ from attrs import frozen
 
 from ..entities.failures import FailureDetails
 from ..entities.ids import EntityId, check_instance_id
+from ..entities.machine import EntityMachine
 from ..entities.messages import LockRequest, Operation, SectionId
 from ..orchestration.errors import InstanceNotFound
-from ..orchestration.history import shown
+from ..orchestration.history import Work, shown
 from ..orchestration.kernel import Kernel
 from ..orchestration.status import RuntimeStatus
 from .cells import EntityCell, OrchestrationCell
@@ -51,7 +53,8 @@ class EntityDescription:
     idle_until: datetime | None
 
 
-def _describe_entity(cell: EntityCell) -> EntityDescription:
+def describe_entity(cell: EntityCell) -> EntityDescription:
+    """What a cell shows of its entity."""
     machine = cell.machine
     running = machine.running
     lanes = (*machine.held, *machine.queue)
@@ -101,7 +104,7 @@ def _describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDes
     return InstanceDescription(
         instance_id=record.instance_id,
         runtime_status=record.status,
-        waiting_for=() if kernel is None else (*_open_work(kernel), *_locks(runtime, kernel)),
+        waiting_for=() if kernel is None else (*_open_work(kernel), *_events(kernel), *_locks(runtime, kernel)),
         section=() if kernel is None or kernel.sections.open is None else kernel.sections.open.entities,
         unread_events=record.unread_events if kernel is None else kernel.events.unread,
         failure=record.failure,
@@ -109,19 +112,35 @@ def _describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDes
 
 
 def _open_work(kernel: Kernel) -> list[str]:
-    steps = [f"step {number}: {shown(action)}" for number, action in kernel.open.items()]
-    return steps + [f"event {name!r}" for name in kernel.events.wanted]
+    return [work_shown(number, action) for number, action in kernel.open.items()]
+
+
+def work_shown(number: str, action: Work) -> str:
+    """A step that is waited for, as a person reads it."""
+    return f"step {number}: {shown(action)}"
+
+
+def _events(kernel: Kernel) -> list[str]:
+    return [f"event {name!r}" for name in kernel.events.wanted]
 
 
 def _locks(runtime: Runtime, kernel: Kernel) -> list[str]:
+    sections = {
+        SectionId(kernel.instance_id, kernel.execution, position): entities
+        for position, entities in kernel.unreleased.items()
+        if position in kernel.tasks  # else all of its locks are taken
+    }
+    return missing_locks(sections, lambda entity_id: runtime.residence.entity(entity_id).machine)
+
+
+def missing_locks(
+    sections: Mapping[SectionId, Iterable[tuple[str, str]]], machine_of: Callable[[EntityId], EntityMachine]
+) -> list[str]:
     """For each section that is still waited for: the entity whose lock is missing, its holder, and the place in its queue."""
     found: list[str] = []
-    for position, entities in kernel.unreleased.items():
-        if position not in kernel.tasks:
-            continue  # all of its locks are taken
-        section = SectionId(kernel.instance_id, kernel.execution, position)
+    for section, entities in sections.items():
         for name, key in entities:
-            machine = runtime.residence.entity(EntityId(name, key)).machine
+            machine = machine_of(EntityId(name, key))
             if machine.lock is not None and machine.lock.section != section:
                 asking = [message.section for _, message in machine.queue if isinstance(message, LockRequest)]
                 place = f", place {asking.index(section) + 1} in the queue" if section in asking else ""
@@ -151,7 +170,7 @@ class DescribeVerbs(OpenableHub):
         runtime = self._open_runtime()
         await trio.lowlevel.checkpoint()
         if isinstance(target, EntityId):
-            return _describe_entity(runtime.residence.entity(target))
+            return describe_entity(runtime.residence.entity(target))
         if not isinstance(target, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
             raise TypeError(
                 f"describe takes an entity id or an instance id; an instance id is a str, not {type(target).__name__}"

@@ -16,8 +16,10 @@ from ..entities.messages import Answer, Failure, Operation, Outcome, ReplyTo, Wa
 from ..orchestration.context_base import checked_entity_id
 from .asking import ask, ask_once
 from .clock import as_datetime
+from .committed import CommittedHub
 from .guard import no_trio
 from .intents import check_room, signal_intent, submit
+from .lookups import find_stored_entity
 from .opening import OpenableHub
 from .operations import ending_of, refuse_inside_operation
 from .requests import check_request_id, fingerprint
@@ -32,7 +34,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class EntityVerbs(OpenableHub):
-    """Signal, call, read and describe entities."""
+    """Signal and call entities."""
 
     @overload
     async def signal_entity(
@@ -168,7 +170,7 @@ class EntityVerbs(OpenableHub):
     async def _call_reading(self, runtime: Runtime, target: EntityId, operation: OperationDefinition, encoded: bytes) -> Outcome:
         """Run a read-only operation on a machine of its own, made of what is committed, of which nothing is kept (E13)."""
         await trio.lowlevel.checkpoint()
-        record = runtime.residence.stored_entity(target)
+        record = find_stored_entity(runtime.store, target)
         machine = EntityMachine(target, self._registry.entity(target.name), self._registry)
         if record is not None:
             machine.state, machine.version = record.state, record.version
@@ -183,6 +185,10 @@ class EntityVerbs(OpenableHub):
         (answer,) = machine.effects
         assert isinstance(answer, Answer)
         return answer.outcome
+
+
+class EntityReadVerbs(CommittedHub):
+    """Read entities, as of the last commit."""
 
     @overload
     async def read_entity(self, ref: EntityRef[E]) -> E | None: ...
@@ -202,11 +208,11 @@ class EntityVerbs(OpenableHub):
           TypeError: ``ref`` is no entity id.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         target = checked_entity_id(ref, "read_entity")
         definition = self._registry.entity(target.name)
         await trio.lowlevel.checkpoint()
-        record = runtime.residence.stored_entity(target)
+        record = find_stored_entity(store, target)
         if record is None or record.state is None:
             return None
         return definition.read(target, record.state, record.version)

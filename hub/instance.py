@@ -18,7 +18,7 @@ class InstanceVerbs(Protocol):
         """Wait for the result."""
         ...
 
-    async def get_status(self, instance_id: str) -> InstanceStatus:
+    async def get_status(self, instance_id: str, *, include_values: bool = True) -> InstanceStatus:
         """The status."""
         ...
 
@@ -118,13 +118,16 @@ class Instance(Generic[R_co]):
         result: Any = await self._hub.wait_for_result(self.id, timeout)
         return result
 
-    async def status(self) -> InstanceStatus:
+    async def status(self, *, include_values: bool = True) -> InstanceStatus:
         """The instance as of the last commit.
+
+        Args:
+          include_values: read and decode input, output and custom status, which may be large.
 
         Raises:
           InstanceNotFound: there is no such instance.
         """
-        return await self._hub.get_status(self.id)
+        return await self._hub.get_status(self.id, include_values=include_values)
 
     async def wait_for_start(self, timeout: float | None = None) -> InstanceStatus:  # noqa: ASYNC109 - a limit for callers without scopes
         """Wait until the instance has begun, and return its status then.

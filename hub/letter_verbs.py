@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ..entities.ids import EntityId
 from ..orchestration.context_base import checked_entity_id
 from ..storage import keys, tables
 from .clock import as_datetime
+from .committed import CommittedHub
 from .intents import check_room
 from .letters import remove_letter
 from .opening import OpenableHub
@@ -22,6 +23,8 @@ from .queries import Page, Pages, find
 from .records import LetterRecord, decode_letter
 
 if TYPE_CHECKING:
+    from ..orchestration.registry import Registry
+    from ..storage.store import CommittedStore
     from .runtime import Runtime
 
 _AT_A_TIME = 200
@@ -46,7 +49,7 @@ class DeadLetter:
     failed_at: datetime
     _key: bytes = field(repr=False)
     _record: LetterRecord = field(repr=False)
-    _runtime: Runtime = field(repr=False, eq=False)
+    _running: Callable[[], Runtime] = field(repr=False, eq=False)
 
     async def redrive(self) -> bool:
         """Deliver the signal again, at the end of its entity's queue; the letter is gone by the same commit.
@@ -62,11 +65,9 @@ class DeadLetter:
           DamagedRecord: the entity's record is damaged on disk (D9).
           StorageError: storage fails; it may still take effect (D4).
           HubClosed: the hub that it was read from is closed.
+          RuntimeError: it was read by a HubReader.
         """
-        await self._runtime.admit()
-        done = _take(self._runtime, self._key, self._record, redrive=True)
-        await self._runtime.durable()
-        return done
+        return await self._take(redrive=True)
 
     async def discard(self) -> bool:
         """Remove the letter for good; true if it was there.
@@ -74,14 +75,18 @@ class DeadLetter:
         Raises:
           DamagedRecord, StorageError, HubClosed: as for :meth:`redrive`.
         """
-        await self._runtime.admit()
-        done = _take(self._runtime, self._key, self._record, redrive=False)
-        await self._runtime.durable()
+        return await self._take(redrive=False)
+
+    async def _take(self, *, redrive: bool) -> bool:
+        runtime = self._running()
+        await runtime.admit()
+        done = _take(runtime, self._key, self._record, redrive=redrive)
+        await runtime.durable()
         return done
 
 
-class LetterVerbs(OpenableHub):
-    """Read, redrive and discard dead letters."""
+class LetterReadVerbs(CommittedHub):
+    """Read dead letters."""
 
     async def dead_letters(self, ref: EntityId | None = None, *, limit: int = 100, token: str | None = None) -> Page[DeadLetter]:
         """The failed signals that are kept, as of the last commit (E4): one entity's, or everybody's entity by entity.
@@ -99,20 +104,35 @@ class LetterVerbs(OpenableHub):
           ValueError: the limit or the token is not allowed.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
-        prefix = _prefix(runtime, ref, "dead_letters")
+        store = self._committed()
+        prefix = _prefix(store, ref, "dead_letters")
         if prefix is None:
             await trio.lowlevel.checkpoint()
             return Page([], None)
 
         def pick(key: bytes, data: bytes) -> DeadLetter:
-            return _letter_of(runtime, key, decode_letter(data))
+            return _letter_of(self._registry, self._running, key, decode_letter(data))
 
-        return await find(runtime.store, tables.LETTERS, prefix, pick, limit, token)
+        return await find(store, tables.LETTERS, prefix, pick, limit, token)
 
     def iter_dead_letters(self, ref: EntityId | None = None) -> AsyncIterator[DeadLetter]:
         """All pages of :meth:`dead_letters`, one letter after another."""
         return Pages(lambda token: self.dead_letters(ref, token=token))
+
+    def _running(self) -> Runtime:
+        """The hub, to change it.
+
+        Raises:
+          RuntimeError: this one only reads.
+        """
+        raise RuntimeError("a HubReader changes nothing: redrive and discard letters in the process that runs the hub")
+
+
+class LetterVerbs(OpenableHub, LetterReadVerbs):
+    """Redrive and discard dead letters."""
+
+    def _running(self) -> Runtime:
+        return self._open_runtime()
 
     async def redrive_dead_letters(self, ref: EntityId | None = None) -> int:
         """Redrive all dead letters of one entity, or of all; see :meth:`DeadLetter.redrive`.
@@ -141,7 +161,7 @@ class LetterVerbs(OpenableHub):
 
     async def _take_all(self, ref: EntityId | None, verb: str, *, redrive: bool) -> int:
         runtime = self._open_runtime()
-        prefix = _prefix(runtime, ref, verb)
+        prefix = _prefix(runtime.store, ref, verb)
         taken = 0
         token: str | None = None
         number, first_new = b"", 0  # the entity that the last letter was of, and the number of its first letter from now on
@@ -161,27 +181,27 @@ class LetterVerbs(OpenableHub):
         return taken
 
 
-def _prefix(runtime: Runtime, ref: EntityId | None, verb: str) -> bytes | None:
+def _prefix(store: CommittedStore, ref: EntityId | None, verb: str) -> bytes | None:
     """What the letters' keys begin with: everybody's, or one entity's; ``None`` if that has nothing in storage."""
     if ref is None:
         return b""
     target = checked_entity_id(ref, verb)
-    return runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
+    return store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
 
 
 def _with_key(key: bytes, data: bytes) -> tuple[bytes, LetterRecord]:
     return key, decode_letter(data)
 
 
-def _letter_of(runtime: Runtime, key: bytes, record: LetterRecord) -> DeadLetter:
+def _letter_of(registry: Registry, running: Callable[[], Runtime], key: bytes, record: LetterRecord) -> DeadLetter:
     message = record.message
     try:
-        operation = runtime.registry.entity(record.name).operation(message.name)
+        operation = registry.entity(record.name).operation(message.name)
         arguments = operation.arguments.decode(message.arguments)
     except (UnknownEntity, UnknownOperation, TypeError, ValueError):
         arguments = None
     failed_at = as_datetime(record.at)
-    return DeadLetter(record.entity_id, message.name, arguments, record.failure, failed_at, key, record, runtime)
+    return DeadLetter(record.entity_id, message.name, arguments, record.failure, failed_at, key, record, running)
 
 
 def _take(runtime: Runtime, key: bytes, record: LetterRecord, *, redrive: bool) -> bool:

@@ -1,36 +1,42 @@
-"""Looking an orchestration up, as of the last commit."""
+"""Looking an instance up, as of the last commit."""
 
 from __future__ import annotations
 
+from ..entities.ids import EntityId
+from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord
-from .runtime import Runtime
+from ..storage import keys
+from ..storage.store import CommittedStore
+from .payloads import find_record
 
 
-def stored_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord:
-    """The record of an instance as of the last commit.
+def find_stored(store: CommittedStore, instance_id: str, *, include_values: bool = True) -> OrchestrationRecord | None:
+    """The record of an instance as of the last commit, ``None`` if there is no such instance.
+
+    Without ``include_values`` large ones (:mod:`.payloads`) are not read; they are empty.
+    """
+    found = find_record(store, keys.orchestration_key(instance_id), include_values=include_values)
+    return found[1] if found is not None and isinstance(found[1], OrchestrationRecord) else None
+
+
+def stored_record(store: CommittedStore, instance_id: str, *, include_values: bool = True) -> OrchestrationRecord:
+    """Like :func:`find_stored`, of an instance that must exist.
 
     Raises:
       InstanceNotFound: there is no such instance.
     """
-    record = runtime.residence.stored_orchestration(instance_id)
+    record = find_stored(store, instance_id, include_values=include_values)
     if record is None:
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     return record
 
 
-def durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
-    """The record of an instance that has finished durably; ``None`` while it has not.
+def find_stored_entity(store: CommittedStore, entity_id: EntityId) -> EntityRecord | None:
+    """The record of an entity as of the last commit, ``None`` if nothing of it is stored.
 
     Raises:
-      InstanceNotFound: there is no such instance.
+      DamagedRecord: it is damaged on disk (D9).
     """
-    cell = runtime.residence.orchestrations.get(instance_id)
-    if cell is not None and cell.purged:
-        raise InstanceNotFound(f"there is no instance {instance_id!r}")
-    if cell is not None and not cell.machine.finished:
-        return None
-    record = runtime.residence.stored_orchestration(instance_id)
-    if record is None and cell is None:
-        raise InstanceNotFound(f"there is no instance {instance_id!r}")
-    return record if record is not None and record.status.final else None
+    found = find_record(store, keys.entity_key(entity_id.name, entity_id.key))
+    return found[1] if found is not None and isinstance(found[1], EntityRecord) else None

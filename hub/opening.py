@@ -22,11 +22,14 @@ from ..entities.failures import members_of
 from ..entities.ids import check_hub_name
 from ..entities.times import due_time
 from ..orchestration.registry import Registry
+from ..storage.coded_store import CodedStore
 from ..storage.errors import StorageError
 from ..storage.lmdb_store import LmdbStore
+from ..storage.record_codec import RecordCodec, check_codec
 from ..storage.values import Values
 from . import limits
 from .clock import HubClock, wall_clock
+from .committed import CommittedHub
 from .committer import last_time
 from .errors import HubClosed
 from .http_activity import HttpActivity
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     import cattrs
     import httpx
 
-    from ..storage.store import Store
+    from ..storage.store import CommittedStore, Store
 
 
 _log = logging.getLogger(__name__)
@@ -57,6 +60,9 @@ class HubOptions:
     clock: Callable[[], int] = wall_clock
     converter: cattrs.Converter | None = None
     http_transport: httpx.AsyncBaseTransport | None = None
+    value_bytes_max: int = limits.VALUE_BYTES_MAX
+    payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
+    codec: RecordCodec | None = None
 
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
@@ -67,23 +73,30 @@ class HubOptions:
             raise TypeError("retention is a duration, a timedelta or seconds, not a point in time")
         if self.retention is not None:
             due_time(self.retention, 0)
+        least, most = limits.VALUE_BYTES_FLOOR, limits.VALUE_BYTES_CEILING
+        if type(self.value_bytes_max) is not int or not least <= self.value_bytes_max <= most:
+            raise ValueError(f"value_bytes_max is a number of bytes, {least:,} to {most:,}, not {self.value_bytes_max!r}")
+        if type(self.payload_bytes_min) is not int or self.payload_bytes_min < 1:
+            raise ValueError(f"payload_bytes_min is a number of bytes, 1 or more, not {self.payload_bytes_min!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
 
 
-class OpenableHub:
+class OpenableHub(CommittedHub):
     """A hub that can be opened once, and the access to its parts while it is open."""
 
     def __init__(self, name: str, definitions: Iterable[object], storage: str | Path | Store, options: HubOptions) -> None:
         self._name = check_hub_name(name)
         self._options = options
-        self._registry = Registry(Values(options.converter), new_instance_id)
+        self._registry = Registry(Values(options.converter, options.value_bytes_max), new_instance_id)
         self._http = HttpActivity(options.http_transport)
         self._registry.provide(self._http.activity)
         self._registry.define(definitions)
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
         self._store: Store = LmdbStore(Path(storage) / self._name) if isinstance(storage, str | Path) else storage
+        if options.codec is not None:
+            self._store = CodedStore(self._store, options.codec)
         self._runtime: Runtime | None = None
         self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._scope: trio.CancelScope | None = None
@@ -107,6 +120,9 @@ class OpenableHub:
         runtime.check()
         return runtime
 
+    def _committed(self) -> CommittedStore:
+        return self._open_runtime().store
+
     async def __aenter__(self) -> Self:
         """Open the storage, take up what was waiting, and run.
 
@@ -125,6 +141,8 @@ class OpenableHub:
         nursery = await self._nursery.__aenter__()
         self._scope = nursery.cancel_scope
         try:
+            if options.codec is None:
+                check_codec(self._store, None, new=False)
             self._runtime = Runtime(
                 self._store,
                 epoch,
@@ -132,6 +150,7 @@ class OpenableHub:
                 nursery,
                 clock=HubClock(options.clock, last_time(self._store)),
                 cache_bytes=options.cache_bytes,
+                payload_bytes_min=options.payload_bytes_min,
                 threads_max=options.threads_max,
                 request_ttl=options.request_ttl,
                 request_limit=options.request_limit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from ..entities.ids import check_instance_id, check_no_surrogates
 from ..entities.times import due_time
@@ -20,12 +20,10 @@ from .handler_verbs import HandlerVerbs
 from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit
 from .lookups import stored_record
+from .purge_verbs import PurgeVerbs
 from .requests import check_request_id
 from .runtime import new_instance_id
 from .status_verbs import StatusVerbs
-
-if TYPE_CHECKING:
-    pass
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -35,7 +33,7 @@ REASON_LENGTH_MAX = 10_000
 TAG_LENGTH_MAX = 500
 
 
-class OrchestrationVerbs(StatusVerbs, HandlerVerbs):
+class OrchestrationVerbs(StatusVerbs, HandlerVerbs, PurgeVerbs):
     """Start orchestrations, raise events to them, and direct their lives."""
 
     async def start(
@@ -200,7 +198,7 @@ class OrchestrationVerbs(StatusVerbs, HandlerVerbs):
           StorageError, HubClosed: as for :meth:`start`.
         """
         runtime = self._open_runtime()
-        record = stored_record(runtime, check_instance_id(instance_id))
+        record = stored_record(runtime.store, check_instance_id(instance_id))
         self._registry.orchestrator_version(record.name, record.version)
         chosen = new_instance_id() if new_id else instance_id
         start = StartExecution("", record.name, record.version, record.arguments, None, record.tags)

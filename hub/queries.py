@@ -11,7 +11,7 @@ A record that is damaged on disk is reported in the log and left out; it does no
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -24,8 +24,9 @@ from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
-from ..storage.store import Store
-from .records import InstanceRecord, decode_instance
+from ..storage.store import CommittedStore
+from .payloads import complete, decode_head
+from .records import InstanceRecord
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -42,10 +43,13 @@ class Page(Generic[T]):
     Attributes:
       items: what was found.
       token: give it back for the next page; ``None`` on the last one.
+      unreadable: the ids of those on the way whose record is damaged, or whose key is not known; they are logged, and cannot
+        be compared with the conditions (D9).
     """
 
     items: list[T]
     token: str | None
+    unreadable: tuple[str, ...] = ()
 
 
 def _microseconds(time: datetime | None) -> int | None:
@@ -136,7 +140,13 @@ class EntityFilter:
 
 
 async def find(
-    store: Store, table: str, prefix: bytes, pick: Callable[[bytes, bytes], T | None], limit: int, token: str | None
+    store: CommittedStore,
+    table: str,
+    prefix: bytes,
+    pick: Callable[[bytes, bytes], T | None],
+    limit: int,
+    token: str | None,
+    name_of: Callable[[bytes], str] = bytes.hex,
 ) -> Page[T]:
     """The next page of a query.
 
@@ -148,6 +158,7 @@ async def find(
         between two checkpoints, so what takes time is best done in it, not with the whole page.
       limit: at most that many items, 1 to 10,000.
       token: the token of the page before, ``None`` for the first page.
+      name_of: what people call the record of a key.
 
     Raises:
       ValueError: the limit is out of range, or the token is none of this query's.
@@ -156,60 +167,72 @@ async def find(
         raise ValueError(f"a page has 1 to {PAGE_MAX} items, not {limit}")
     start, stop = _after(prefix, token), keys.prefix_end(prefix)
     found: list[T] = []
+    unreadable: list[str] = []
     while True:
         await trio.lowlevel.checkpoint()
         some, last = _next_records(store, table, start, stop)
         for key, value in some:
             try:
-                item = pick(key, value)
+                item = pick(key, store.get(table, key) or b"" if value is None else value)
             except DamagedRecord as error:
-                _leave_out(error)
+                _log.error("%s is left out of a query: %s", name_of(key), error)
+                unreadable.append(name_of(key))
                 continue
             if item is not None:
                 found.append(item)
                 if len(found) == limit:
                     more = store.keys(table, key + b"\0", stop, 1)
-                    return Page(found, key.hex() if more else None)
+                    return Page(found, key.hex() if more else None, tuple(unreadable))
         if last is None:
-            return Page(found, None)
+            return Page(found, None, tuple(unreadable))
         start = last + b"\0"
 
 
-def _next_records(store: Store, table: str, start: bytes, stop: bytes | None) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-    """A few records without damaged ones, and the key behind which the next ones are; ``None`` at the end."""
+def _next_records(
+    store: CommittedStore, table: str, start: bytes, stop: bytes | None
+) -> tuple[Sequence[tuple[bytes, bytes | None]], bytes | None]:
+    """A few records, and the key behind which the next ones are, ``None`` at the end.
+
+    They come without their values if one of them is unreadable, since a scan does not tell which.
+    """
     try:
-        some = store.scan(table, start, stop, _AT_A_TIME)
+        some: Sequence[tuple[bytes, bytes | None]] = store.scan(table, start, stop, _AT_A_TIME)
     except DamagedRecord:
-        pass  # one by one, then
-    else:
-        return some, some[-1][0] if len(some) == _AT_A_TIME else None
-    keys_found = store.keys(table, start, stop, _AT_A_TIME)
-    one_by_one: list[tuple[bytes, bytes]] = []
-    for key in keys_found:
-        try:
-            value = store.get(table, key)
-        except DamagedRecord as error:
-            _leave_out(error)
-            continue
-        if value is not None:
-            one_by_one.append((key, value))
-    return one_by_one, keys_found[-1] if len(keys_found) == _AT_A_TIME else None
-
-
-def _leave_out(error: DamagedRecord) -> None:
-    _log.error("a query leaves out a record: %s", error)
+        some = [(key, None) for key in store.keys(table, start, stop, _AT_A_TIME)]
+    return some, some[-1][0] if len(some) == _AT_A_TIME else None
 
 
 async def find_instances(
-    store: Store, prefix: bytes, pick: Callable[[InstanceRecord], T | None], limit: int, token: str | None
+    store: CommittedStore,
+    prefix: bytes,
+    matches: Callable[[InstanceRecord], bool],
+    show: Callable[[InstanceRecord], T],
+    limit: int,
+    token: str | None,
+    *,
+    include_values: bool = False,
 ) -> Page[T]:
-    """The next page of what ``pick`` makes of entities or orchestrations, in the order of their ids; see :func:`find`."""
+    """The next page of what ``show`` makes of entities or orchestrations, in the order of their ids; see :func:`find`.
 
-    def pick_record(_: bytes, number: bytes) -> T | None:
-        data = store.get(tables.INSTANCES, number)
-        return None if data is None else pick(decode_instance(data))
+    Large values (:mod:`.payloads`) are read only of what is found, and only if they are asked for; else they are empty.
+    """
 
-    return await find(store, tables.DIRECTORY, prefix, pick_record, limit, token)
+    def pick(_: bytes, number: bytes) -> T | None:
+        row = store.get(tables.INSTANCES, number)
+        record = None if row is None else decode_head(row)
+        if record is None or not matches(record):
+            return None
+        if include_values:
+            record, _apart = complete(store, number, row) or (None, None)
+        return None if record is None else show(record)
+
+    return await find(store, tables.DIRECTORY, prefix, pick, limit, token, _id_of)
+
+
+def _id_of(key: bytes) -> str:
+    if key[:1] == tables.ENTITY_KIND:
+        return str(EntityId.of_parts(keys.read_entity_key(key)))
+    return keys.read_orchestration_key(key)
 
 
 def _after(prefix: bytes, token: str | None) -> bytes:

@@ -1,27 +1,62 @@
-"""A hub's verbs that find and remove."""
+"""A hub's verbs that find, as of the last commit."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
+from typing import cast
+
+import trio
 
 from ..entities.errors import StateUnreadable, UnknownEntity
 from ..entities.ids import check_instance_id
 from ..entities.record import EntityRecord
 from ..orchestration.errors import InstanceNotFound
+from ..orchestration.history import HistoryEntry
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
-from ..storage import keys
+from ..storage import keys, tables
 from .clock import as_datetime
-from .opening import OpenableHub
+from .committed import CommittedHub
+from .journals import read_journal
+from .lookups import stored_record
 from .queries import EntityFilter, EntityInfo, InstanceFilter, Page, Pages, find_instances
-from .records import InstanceRecord
 from .status import InstanceStatus, status_of
 
-_PURGED_AT_A_TIME = 200
 
+class QueryVerbs(CommittedHub):
+    """Look at instances and entities."""
 
-class QueryVerbs(OpenableHub):
-    """Query and purge."""
+    async def get_status(self, instance_id: str, *, include_values: bool = True) -> InstanceStatus:
+        """An instance as of the last commit.
+
+        Args:
+          instance_id: the instance.
+          include_values: read and decode input, output and custom status, which may be large.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          DamagedRecord: its record is damaged on disk (D9).
+          HubClosed: the hub is not open.
+        """
+        store = self._committed()
+        await trio.lowlevel.checkpoint()
+        record = stored_record(store, check_instance_id(instance_id), include_values=include_values)
+        return status_of(record, self._registry, include_values=include_values)
+
+    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
+        """The stored journal of an instance's current execution, in order.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          DamagedRecord: it is damaged on disk (D9).
+          HubClosed: the hub is not open.
+        """
+        store = self._committed()
+        await trio.lowlevel.checkpoint()
+        number = store.get(tables.DIRECTORY, keys.orchestration_key(check_instance_id(instance_id)))
+        if number is None:
+            raise InstanceNotFound(f"there is no instance {instance_id!r}")
+        return read_journal(store, number)
 
     async def query_instances(
         self,
@@ -32,6 +67,7 @@ class QueryVerbs(OpenableHub):
         id_prefix: str = "",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        include_values: bool = True,
         limit: int = 100,
         token: str | None = None,
     ) -> Page[InstanceStatus]:
@@ -43,6 +79,7 @@ class QueryVerbs(OpenableHub):
           id_prefix: the instance id begins with this.
           name: the orchestrator's name.
           tags: each of these tags, with that value.
+          include_values: read and decode inputs, outputs and custom statuses; without, large ones are not even read.
           limit: at most that many in this page, 1 to 10,000.
           token: the token of the page before.
 
@@ -50,15 +87,17 @@ class QueryVerbs(OpenableHub):
           ValueError: a condition, the limit or the token is not allowed.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-
-        def pick(record: InstanceRecord) -> InstanceStatus | None:
-            if isinstance(record, OrchestrationRecord) and wanted.matches(record):
-                return status_of(record, self._registry)
-            return None
-
-        return await find_instances(runtime.store, keys.orchestration_key(id_prefix), pick, limit, token)
+        return await find_instances(
+            store,
+            keys.orchestration_key(id_prefix),
+            lambda record: isinstance(record, OrchestrationRecord) and wanted.matches(record),
+            lambda record: status_of(cast("OrchestrationRecord", record), self._registry, include_values=include_values),
+            limit,
+            token,
+            include_values=include_values,
+        )
 
     def iter_instances(
         self,
@@ -69,6 +108,7 @@ class QueryVerbs(OpenableHub):
         id_prefix: str = "",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        include_values: bool = True,
     ) -> AsyncIterator[InstanceStatus]:
         """All pages of :meth:`query_instances`, one instance after another."""
         return Pages(
@@ -79,6 +119,7 @@ class QueryVerbs(OpenableHub):
                 id_prefix=id_prefix,
                 name=name,
                 tags=tags,
+                include_values=include_values,
                 token=token,
             )
         )
@@ -101,8 +142,8 @@ class QueryVerbs(OpenableHub):
           key_prefix: the key begins with this; needs ``name``.
           operated_from, operated_to: the last operation that went well ended at or after the one, before the other; aware
             datetimes.
-          include_state: decode the states; without, they are ``None``. One that cannot be read does not stop the others:
-            it is ``None``, and ``error`` says why.
+          include_state: read and decode the states; without, they are ``None``, and large ones are not even read. One that
+            cannot be read does not stop the others: it is ``None``, and ``error`` says why.
           limit: at most that many in this page, 1 to 10,000.
           token: the token of the page before.
 
@@ -110,15 +151,17 @@ class QueryVerbs(OpenableHub):
           ValueError: a condition, the limit or the token is not allowed.
           HubClosed: the hub is not open.
         """
-        runtime = self._open_runtime()
+        store = self._committed()
         wanted = EntityFilter(name, key_prefix, operated_from, operated_to)
-
-        def pick(record: InstanceRecord) -> EntityInfo | None:
-            if isinstance(record, EntityRecord) and wanted.matches(record):
-                return self._entity_info(record, include_state)
-            return None
-
-        return await find_instances(runtime.store, wanted.prefix, pick, limit, token)
+        return await find_instances(
+            store,
+            wanted.prefix,
+            lambda record: isinstance(record, EntityRecord) and wanted.matches(record),
+            lambda record: self._entity_info(cast("EntityRecord", record), include_state),
+            limit,
+            token,
+            include_values=include_state,
+        )
 
     def iter_entities(
         self,
@@ -151,67 +194,3 @@ class QueryVerbs(OpenableHub):
         except (StateUnreadable, UnknownEntity) as error:
             return EntityInfo(entity_id, operated_at, None, error)
         return EntityInfo(entity_id, operated_at, state)
-
-    async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:
-        """Remove an instance with everything that belongs to it (O16). Purging is not erasure: freed pages are reused.
-
-        Args:
-          instance_id: the instance.
-          force: terminate it first if it is still running; else that is refused.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          ValueError: it is still running.
-          StorageError, HubClosed: as for :meth:`start`.
-        """
-        runtime = self._open_runtime()
-        await runtime.admit()
-        cell = runtime.residence.orchestration(check_instance_id(instance_id))
-        if cell is None:
-            raise InstanceNotFound(f"there is no instance {instance_id!r}")
-        if not force and not cell.machine.finished:
-            raise ValueError(f"the instance {instance_id!r} is still running; terminate it first, or purge it with force=True")
-        runtime.engine.purge(cell)
-        await runtime.durable()
-
-    async def purge(
-        self,
-        *,
-        status: Iterable[RuntimeStatus | str] | RuntimeStatus | str | None = None,
-        created_from: datetime | None = None,
-        created_to: datetime | None = None,
-        id_prefix: str = "",
-        name: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> int:
-        """Remove all finished instances for which all conditions hold (O16), and return how many.
-
-        It goes through them a few at a time, each lot durable before the next, so running work goes on beside it.
-        Cancelling it leaves the rest.
-
-        Raises:
-          ValueError: a condition is not allowed.
-          StorageError, HubClosed: as for :meth:`start`.
-        """
-        runtime = self._open_runtime()
-        wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
-
-        def pick(record: InstanceRecord) -> str | None:
-            if isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record):
-                return record.instance_id
-            return None
-
-        purged = 0
-        token: str | None = None
-        while True:
-            page = await find_instances(runtime.store, keys.orchestration_key(id_prefix), pick, _PURGED_AT_A_TIME, token)
-            await runtime.admit()
-            for instance_id in page.items:
-                cell = runtime.residence.orchestration(instance_id)
-                if cell is not None and cell.machine.finished:
-                    runtime.engine.purge(cell)
-                    purged += 1
-            await runtime.durable()
-            token = page.token
-            if token is None:
-                return purged

@@ -20,9 +20,12 @@ from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from ..storage.store import Store, Writes
+from . import limits
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .guard import no_trio, withdraw
-from .records import InstanceRecord, decode_entity_message, decode_history, decode_instance, decode_orchestration_message
+from .journals import entries_of, read_chunks
+from .payloads import check_identity, read_head, read_record
+from .records import InstanceRecord, decode_entity_message, decode_orchestration_message
 
 _log = logging.getLogger(__name__)
 _NEXT_NUMBER = b"next_number"
@@ -37,12 +40,16 @@ class Residence:
       bytes: the estimated size of all of them.
       evictions: how many left memory since the hub was opened.
       under_way: the writes of batches that are not durable yet, oldest first.
+      payload_bytes_min: from this size on a value of a record is stored apart from it.
     """
 
-    def __init__(self, store: Store, registry: Registry, cache_bytes: int) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, cache_bytes: int, payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
+    ) -> None:
         self._store = store
         self._registry = registry
         self._cache_bytes = cache_bytes
+        self.payload_bytes_min = payload_bytes_min
         self.entities: dict[EntityId, EntityCell] = {}
         self.orchestrations: dict[str, OrchestrationCell] = {}
         self.bytes = 0
@@ -121,13 +128,12 @@ class Residence:
         enough: a client may have looked it up, which gives it no turn.
         """
         try:
-            data = self._store.get(tables.INSTANCES, prefix)
+            record = read_head(self._store, prefix)
         except DamagedRecord as error:
             _log.error("%s; its messages stay where they are", error)
             return None
-        if data is None:
+        if record is None:
             return None
-        record = decode_instance(data)
         if isinstance(record, EntityRecord):
             cell: AnyCell | None = self.entity(record.entity_id)
         else:
@@ -149,7 +155,7 @@ class Residence:
 
     def history(self, cell: OrchestrationCell) -> list[HistoryEntry]:
         """The journal of an instance's execution, batches under way included; notes its length in the cell."""
-        chunks = self._stored_chunks(cell.prefix)
+        chunks = read_chunks(self._store, cell.prefix)
         numbers = range(max(cell.chunk, len(chunks)))
         for writes in self.under_way():
             for key in (cell.prefix + keys.u32(number) for number in numbers):
@@ -159,26 +165,10 @@ class Residence:
                         chunks.pop(key, None)
                     else:
                         chunks[key] = chunk
-        journal = [chunks[key] for key in sorted(chunks)]
-        cell.chunk, cell.journal_bytes = max(cell.chunk, len(journal)), sum(map(len, journal))
-        return [entry for chunk in journal for entry in decode_history(chunk)]
+        cell.chunk, cell.journal_bytes = max(cell.chunk, len(chunks)), sum(map(len, chunks.values()))
+        return entries_of(chunks)
 
-    def stored_history(self, prefix: bytes) -> list[HistoryEntry]:
-        """A journal as of the last commit."""
-        return [entry for chunk in self._stored_chunks(prefix).values() for entry in decode_history(chunk)]
-
-    def _stored_chunks(self, prefix: bytes) -> dict[bytes, bytes]:
-        """The chunks of a journal as of the last commit; they are numbered from 0 without gaps."""
-        chunks: dict[bytes, bytes] = {}
-        start, stop = prefix, keys.prefix_end(prefix)
-        while page := self._store.scan(tables.HISTORY, start, stop, _PAGE):
-            chunks.update(page)
-            if len(page) < _PAGE:
-                break
-            start = page[-1][0] + b"\0"
-        return chunks
-
-    def keys_of(self, cell: OrchestrationCell, table: str) -> list[bytes]:
+    def keys_of(self, cell: AnyCell, table: str) -> list[bytes]:
         """The stored keys of an instance in a table."""
         found: list[bytes] = []
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)
@@ -186,25 +176,6 @@ class Residence:
             found.extend(page)
             start = page[-1] + b"\0"
         return found
-
-    def stored_orchestration(self, instance_id: str) -> OrchestrationRecord | None:
-        """The record of an orchestration as of the last commit."""
-        record = self._stored(keys.orchestration_key(instance_id))
-        return record if isinstance(record, OrchestrationRecord) else None
-
-    def stored_entity(self, entity_id: EntityId) -> EntityRecord | None:
-        """The record of an entity as of the last commit.
-
-        Raises:
-          DamagedRecord: it is damaged on disk (D9).
-        """
-        record = self._stored(keys.entity_key(entity_id.name, entity_id.key))
-        return record if isinstance(record, EntityRecord) else None
-
-    def _stored(self, key: bytes) -> InstanceRecord | None:
-        number = self._store.get(tables.DIRECTORY, key)
-        data = None if number is None else self._store.get(tables.INSTANCES, number)
-        return None if data is None else decode_instance(data)
 
     def _number(self, key: bytes) -> tuple[bytes | None, bool]:
         """The number that the directory has for a key, and whether its row is damaged."""
@@ -216,12 +187,17 @@ class Residence:
 
     def _record(self, cell: AnyCell) -> InstanceRecord | None:
         try:
-            data = self._store.get(tables.INSTANCES, cell.prefix)
+            stored = read_record(self._store, cell.prefix)
+            if stored is not None:
+                check_identity(stored[0], cell.directory_key)
         except DamagedRecord as error:
             cell.damaged = True
             _log.error("the record of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
             return None
-        return None if data is None else decode_instance(data)
+        if stored is None:
+            return None
+        record, cell.apart = stored
+        return record
 
     def _restore_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
         try:
@@ -229,6 +205,9 @@ class Residence:
         except DamagedRecord as error:
             cell.damaged = True
             _log.error("a message of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
+            # What arrives from now on is kept behind what waits already, and must not take its place.
+            for key in self.keys_of(cell, tables.INBOX):
+                cell.machine.mailbox.restored(keys.read_u64(key, 8))
 
     def _read_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)

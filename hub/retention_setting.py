@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -35,14 +35,19 @@ async def adopt_retention(runtime: Runtime) -> None:
     engine, store = runtime.engine, runtime.store
     retention = engine.retention
 
-    def wrong(record: InstanceRecord | None) -> str | None:
-        if not isinstance(record, OrchestrationRecord) or not record.status.final:
-            return None
-        return None if record.purge_at == retention.purge_at(record) else record.instance_id
+    def wrong(record: InstanceRecord | None) -> bool:
+        return isinstance(record, OrchestrationRecord) and record.status.final and record.purge_at != retention.purge_at(record)
 
     token: str | None = None
     while retention.microseconds is not None:
-        page = await find_instances(store, tables.ORCHESTRATION_KIND, wrong, _AT_A_TIME, token)
+        page = await find_instances(
+            store,
+            tables.ORCHESTRATION_KIND,
+            wrong,
+            lambda record: cast("OrchestrationRecord", record).instance_id,
+            _AT_A_TIME,
+            token,
+        )
         await runtime.admit()
         for instance_id in page.items:
             cell = runtime.residence.orchestration(instance_id)

@@ -23,6 +23,7 @@ from .committer import Committer
 from .engine import Engine
 from .errors import HubClosed
 from .guard import refuse_inside_turns
+from .lookups import find_stored
 from .operations import OperationRunner
 from .records import ActivityRecord, encode
 from .recovery import Recovery
@@ -62,6 +63,7 @@ class Runtime:
         *,
         clock: HubClock,
         cache_bytes: int,
+        payload_bytes_min: int,
         threads_max: int,
         request_ttl: float,
         request_limit: int,
@@ -71,7 +73,7 @@ class Runtime:
         self.store = store
         self.registry = registry
         self.clock = clock
-        self.residence = Residence(store, registry, cache_bytes)
+        self.residence = Residence(store, registry, cache_bytes, payload_bytes_min)
         self.committer = Committer(store, epoch, clock, self.residence, self._durable, self._tell_waiting)
         self.residence.under_way = self.committer.writes_under_way
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
@@ -86,7 +88,7 @@ class Runtime:
             stop_on_storage_error=stop_on_storage_error,
             busy_elsewhere=lambda: bool(self.activities.running or self.operations.running),
         )
-        self.watchers = Watchers(self.residence, self.residence.stored_orchestration)
+        self.watchers = Watchers(self.residence, lambda instance_id: find_stored(store, instance_id))
         self.result_waiters: dict[str, list[Ack]] = {}
         self.crash: BaseException | None = None
         self._nursery = nursery

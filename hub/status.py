@@ -23,10 +23,10 @@ class InstanceStatus:
       name: the orchestrator's name.
       version: the version that it was started with.
       runtime_status: where it is in its life (O17).
-      input: its arguments after the context.
-      output: its result, or the reason of a termination; ``None`` before that.
+      input: its arguments after the context; empty if values were not asked for.
+      output: its result, or the reason of a termination; ``None`` before that, and if values were not asked for.
       failure: why it failed or was suspended.
-      custom_status: the value that the code has set, ``None`` without one.
+      custom_status: the value that the code has set, ``None`` without one, and if values were not asked for.
       created_at, last_updated_at: aware UTC.
       completed_at: aware UTC, ``None`` before it finished.
       parent_id: the parent's instance id.
@@ -56,17 +56,18 @@ class InstanceStatus:
     unawaited_failures: tuple[FailureDetails, ...]
 
 
-def status_of(record: OrchestrationRecord, registry: Registry) -> InstanceStatus:
-    """What a record says, with its values decoded by the orchestrator's types where it is defined."""
+def status_of(record: OrchestrationRecord, registry: Registry, *, include_values: bool = True) -> InstanceStatus:
+    """What a record says, with its values, if they are asked for, decoded by the orchestrator's types where it is defined."""
+    custom_status = record.custom_status if include_values else None
     return InstanceStatus(
         instance_id=record.instance_id,
         name=record.name,
         version=record.version,
         runtime_status=record.status,
-        input=_arguments_of(record, registry),
-        output=output_of(record, registry),
+        input=_arguments_of(record, registry) if include_values else (),
+        output=output_of(record, registry) if include_values else None,
         failure=record.failure,
-        custom_status=None if record.custom_status is None else registry.values.codec(object).decode(record.custom_status),
+        custom_status=None if custom_status is None else registry.values.codec(object).decode(custom_status),
         created_at=as_datetime(record.created_at),
         last_updated_at=as_datetime(record.updated_at),
         completed_at=None if record.completed_at is None else as_datetime(record.completed_at),

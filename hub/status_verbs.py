@@ -1,4 +1,4 @@
-"""A hub's verbs that look at an orchestration, and wait for it; all show what is durable."""
+"""A hub's verbs that wait for an orchestration; all show what is durable."""
 
 from __future__ import annotations
 
@@ -8,45 +8,21 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..entities.ids import check_instance_id
-from ..orchestration.errors import OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
+from ..orchestration.errors import InstanceNotFound, OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated
 from ..orchestration.status import RuntimeStatus
 from .ack import Ack
-from .lookups import durable_record, stored_record
-from .opening import checked_seconds
+from .lookups import find_stored
+from .opening import OpenableHub, checked_seconds
 from .query_verbs import QueryVerbs
 from .status import InstanceStatus, output_of, status_of
 
 if TYPE_CHECKING:
-    from ..orchestration.history import HistoryEntry
+    from ..orchestration.status import OrchestrationRecord
+    from .runtime import Runtime
 
 
-class StatusVerbs(QueryVerbs):
-    """Status, journal, result; and waiting for a start, a change, the end."""
-
-    async def get_status(self, instance_id: str) -> InstanceStatus:
-        """An instance as of the last commit.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          DamagedRecord: its record is damaged on disk (D9).
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        return status_of(stored_record(runtime, check_instance_id(instance_id)), self._registry)
-
-    async def get_history(self, instance_id: str) -> list[HistoryEntry]:
-        """The stored journal of an instance's current execution, in order.
-
-        Raises:
-          InstanceNotFound: there is no such instance.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        stored_record(runtime, check_instance_id(instance_id))
-        cell = runtime.residence.orchestration(instance_id)
-        return [] if cell is None else runtime.residence.stored_history(cell.prefix)
+class StatusVerbs(OpenableHub, QueryVerbs):
+    """Waiting for a start, a change, the end."""
 
     async def wait_for_start(self, instance_id: str, timeout: float | None = None) -> InstanceStatus:  # noqa: ASYNC109 - for callers without scopes
         """Wait until an instance has begun, durably, and return its status then.
@@ -115,7 +91,7 @@ class StatusVerbs(QueryVerbs):
         runtime = self._open_runtime()
         seconds = checked_seconds(timeout, "timeout")
         await trio.lowlevel.checkpoint()
-        record = durable_record(runtime, check_instance_id(instance_id))
+        record = _durable_record(runtime, check_instance_id(instance_id))
         if record is None:
             ack = Ack()
             waiters = runtime.result_waiters.setdefault(instance_id, [])
@@ -138,3 +114,20 @@ class StatusVerbs(QueryVerbs):
             case _:
                 assert record.failure is not None
                 raise OrchestrationFailed(instance_id, record.failure)
+
+
+def _durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord | None:
+    """The record of an instance that has finished durably; ``None`` while it has not.
+
+    Raises:
+      InstanceNotFound: there is no such instance.
+    """
+    cell = runtime.residence.orchestrations.get(instance_id)
+    if cell is not None and cell.purged:
+        raise InstanceNotFound(f"there is no instance {instance_id!r}")
+    if cell is not None and not cell.machine.finished:
+        return None
+    record = find_stored(runtime.store, instance_id)
+    if record is None and cell is None:
+        raise InstanceNotFound(f"there is no instance {instance_id!r}")
+    return record if record is not None and record.status.final else None

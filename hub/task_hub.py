@@ -20,7 +20,7 @@ from .client_batch import ClientBatch
 from .clock import wall_clock
 from .delayed_verbs import DelayedVerbs
 from .describing import DescribeVerbs
-from .entity_verbs import EntityVerbs
+from .entity_verbs import EntityReadVerbs, EntityVerbs
 from .letter_verbs import LetterVerbs
 from .opening import HubOptions
 from .orchestration_verbs import OrchestrationVerbs
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     import cattrs
     import httpx
 
+    from ..storage.record_codec import RecordCodec
     from ..storage.store import Store
 
 
-class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationVerbs, DescribeVerbs):
+class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationVerbs, DescribeVerbs):
     """A task hub: entities and orchestrations on one store, driven by one Trio task.
 
     An async context manager, to be entered once. While it is open it runs what is ready, and its methods are the client.
@@ -53,6 +54,12 @@ class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationV
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
       http_transport: sends the requests of ``ctx.call_http``, and is closed with the hub: ``httpx.AsyncHTTPTransport(...)`` with
         certificates or a proxy of your own, in tests ``httpx.MockTransport(handler)``. By default httpx's own.
+      value_bytes_max: how many bytes one value (arguments, a result, a state, an event) may take, encoded; 64 KiB to 1 GiB.
+        What takes more is refused where it is handed over, with ``NotStorable``.
+      payload_bytes_min: from this size on, states, inputs, outputs and custom statuses are stored apart, so that they are
+        not read for listings and not written again when only a status or a lock changes.
+      codec: encrypts or compresses what is stored; see :mod:`perdure.storage.record_codec` for what it covers, and what stays
+        readable. A hub is opened with the codec that it was created with, or not at all.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
@@ -75,6 +82,9 @@ class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationV
         clock: Callable[[], int] = wall_clock,
         converter: cattrs.Converter | None = None,
         http_transport: httpx.AsyncBaseTransport | None = None,
+        value_bytes_max: int = limits.VALUE_BYTES_MAX,
+        payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN,
+        codec: RecordCodec | None = None,
     ) -> None:
         options = HubOptions(
             paused,
@@ -87,6 +97,9 @@ class TaskHub(EntityVerbs, DelayedVerbs, LetterVerbs, CleanVerbs, OrchestrationV
             clock,
             converter,
             http_transport,
+            value_bytes_max,
+            payload_bytes_min,
+            codec,
         )
         super().__init__(name, definitions, storage, options)
 

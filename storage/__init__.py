@@ -16,27 +16,35 @@ from .errors import (
     StorageError,
     StorageInDoubt,
     StorageUnusable,
+    UnreadableRecord,
     ValueUnreadable,
 )
-from .store import Batch, Commit, Store, StoreStatistics, Writes
+from .record_codec import RecordCodec, chain
+from .store import Batch, Commit, CommittedStore, Store, StoreStatistics, Writes
 from .values import Codec, Values
+from .zlib_codec import ZlibCodec
 
 __all__ = [
     "Batch",
     "Codec",
     "Commit",
+    "CommittedStore",
     "DamagedRecord",
     "ForkedHub",
     "HubInUse",
     "InvariantViolated",
     "NotStorable",
     "PerdureError",
+    "RecordCodec",
     "Store",
     "StorageError",
     "StorageInDoubt",
     "StorageUnusable",
     "StoreStatistics",
+    "UnreadableRecord",
     "Values",
     "ValueUnreadable",
     "Writes",
+    "ZlibCodec",
+    "chain",
 ]

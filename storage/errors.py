@@ -8,7 +8,7 @@ Errors are sorted by whose move is next:
 - the disk has to recover, nothing was written: :class:`StorageError`;
 - nobody can know whether the last commit took effect, the hub must be reopened:
   :class:`StorageInDoubt`;
-- a stored record is damaged: :class:`DamagedRecord`.
+- a stored record is damaged, or its codec has not the key for it: :class:`DamagedRecord`, :class:`UnreadableRecord`.
 
 The root lives here because this is the lowest layer; every other layer derives from it.
 """
@@ -56,22 +56,34 @@ class ForkedHub(PerdureError):
 
 
 class DamagedRecord(StorageError):
-    """A stored record does not match its checksum (D9); it is reported and never used.
+    """A stored record is not what was written (D9); it is reported and never used.
 
     Attributes:
       table: the table that the record was read from.
       key: the record's key.
+      reason: what is wrong with it; that it does not match its checksum, unless another one is given.
     """
 
-    def __init__(self, table: str, key: bytes) -> None:
-        super().__init__(table, key)
+    def __init__(self, table: str, key: bytes, reason: str = "does not match its checksum: it was damaged on disk") -> None:
+        super().__init__(table, key, reason)
         self.table = table
         self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the record {self.key.hex()} of table {self.table!r} {self.reason}. It is not used; restore it from a backup"
+
+
+class UnreadableRecord(DamagedRecord):
+    """A stored record is what was written, and the hub's codec cannot decode it: its key is not known, say.
+
+    It is treated like a damaged one (D9): never used, never overwritten.
+    """
 
     def __str__(self) -> str:
         return (
-            f"the record {self.key.hex()} of table {self.table!r} does not match its checksum: it was damaged "
-            "on disk. It is not used; restore it from a backup"
+            f"the record {self.key.hex()} of table {self.table!r} {self.reason}. It is kept and not used; "
+            "open the hub with the codec and the keys that it was written with"
         )
 
 

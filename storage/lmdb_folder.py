@@ -33,7 +33,7 @@ import lmdb
 from attrs import asdict, frozen
 
 from .batch_rules import HEADER_KEY
-from .errors import StorageUnusable
+from .errors import HubInUse, StorageUnusable
 from .lmdb_preflight import check_data_file
 from .records import RecordSeal
 from .tables import META, TABLES
@@ -46,7 +46,10 @@ DATA_FILE: Final = "data.mdb"
 
 _PRODUCT: Final = "perdure"
 _MAP_BYTES_AT_CREATION: Final = 1 << 24
-_FOLDER_MODE: Final = 0o700
+ALREADY_OPEN: Final = "already open in this process"
+"""What LMDB says of a second environment of one file; it has no code for it."""
+
+FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 _TEMPORARY: Final = re.compile(r"\.tmp-[0-9a-f]{16}")
 
@@ -107,8 +110,8 @@ def make_parents(folder: Path) -> None:
     try:
         missing = [parent for parent in folder.parents if not parent.exists()]
         for parent in reversed(missing):
-            parent.mkdir(_FOLDER_MODE, exist_ok=True)
-            _force(parent.parent)
+            parent.mkdir(FOLDER_MODE, exist_ok=True)
+            force(parent.parent)
     except OSError as error:
         raise StorageUnusable(f"the folder {folder.parent} for a hub cannot be created: {error}") from error
 
@@ -122,10 +125,10 @@ def prepare(folder: Path) -> HubHeader:
       StorageUnusable: the hub can be neither created nor used.
     """
     try:
-        _remove_abandoned(folder)
+        remove_abandoned(folder)
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             _create(folder)
-        return _check(folder)
+        return check(folder)
     except OSError as error:
         raise StorageUnusable(f"the hub folder {folder} cannot be used: {error}") from error
     except lmdb.Error as error:
@@ -141,39 +144,77 @@ def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
         be able to write.
 
     Raises:
+      HubInUse: this process has it open for reading; LMDB allows one environment of a file in a process.
       lmdb.Error: LMDB refuses it.
     """
     data_file = folder / DATA_FILE
     file_bytes = data_file.stat().st_size if data_file.exists() else 0
-    return lmdb.open(
-        str(folder),
-        map_size=max(map_bytes, 2 * file_bytes),
-        subdir=True,
-        mode=_FOLDER_MODE,  # LMDB takes the execute bits off for files
-        max_dbs=len(TABLES),
-        max_spare_txns=1,
-        lib_version=0,  # the engine of data format 1
-    )
+    try:
+        return lmdb.open(
+            str(folder),
+            map_size=max(map_bytes, 2 * file_bytes),
+            subdir=True,
+            mode=FOLDER_MODE,  # LMDB takes the execute bits off for files
+            max_dbs=len(TABLES),
+            max_spare_txns=1,
+            lib_version=0,  # the engine of data format 1
+        )
+    except lmdb.Error as error:
+        if ALREADY_OPEN in str(error):
+            raise HubInUse(f"this process reads the hub {folder}: leave its HubReader first") from error
+        raise
 
 
 def _create(folder: Path) -> None:
-    header = HubHeader(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
-    temporary = folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(8)}")
-    temporary.mkdir(_FOLDER_MODE)
+    header = new_header()
+    temporary = temporary_for(folder)
+    temporary.mkdir(FOLDER_MODE)
     with open_environment(temporary, _MAP_BYTES_AT_CREATION) as environment, environment.begin(write=True) as change:
         handles = {table: environment.open_db(table.encode(), change) for table in TABLES}
         change.put(HEADER_KEY, RecordSeal(META).seal(HEADER_KEY, header.to_bytes()), db=handles[META])
+    put_in_place(temporary, folder, header)
+
+
+def new_header() -> HubHeader:
+    """The header of a new hub."""
+    return HubHeader(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
+
+
+def put_in_place(temporary: Path, folder: Path, header: HubHeader) -> None:
+    """Make a finished folder with data, and no marker yet, the hub: whole or not at all.
+
+    Raises:
+      OSError: it cannot be done; nothing is in the hub's place.
+    """
     marker = os.open(temporary / MARKER_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
     with os.fdopen(marker, "wb") as file:
         file.write(header.to_bytes())
-    _force(temporary / MARKER_FILE)
-    _force(temporary / DATA_FILE)
-    _force(temporary)
+    force(temporary / MARKER_FILE)
+    force(temporary / DATA_FILE)
+    force(temporary)
     temporary.rename(folder)
-    _force(folder.parent)
+    force(folder.parent)
 
 
-def _check(folder: Path) -> HubHeader:
+def check(folder: Path) -> HubHeader:
+    """Check everything about a hub's folder that can be checked without opening it; call it as the owner.
+
+    Raises:
+      StorageUnusable: it is no hub, or one that cannot be used.
+      OSError: it cannot be read.
+    """
+    header = read_marker(folder)
+    check_data_file(folder / DATA_FILE)
+    return header
+
+
+def read_marker(folder: Path) -> HubHeader:
+    """What a hub's marker says.
+
+    Raises:
+      StorageUnusable: there is no hub in the folder, or this program cannot work with it.
+      OSError: it cannot be read.
+    """
     if not folder.is_dir():
         raise StorageUnusable(f"{folder} is a file; a hub needs a folder of its own. Choose another path")
     marker = folder / MARKER_FILE
@@ -181,19 +222,40 @@ def _check(folder: Path) -> HubHeader:
         foreign = (folder / DATA_FILE).exists()
         what = "an LMDB database that is no Perdure hub, or one that lost this file" if foreign else "other files"
         raise StorageUnusable(f"{folder} has no {MARKER_FILE}: it holds {what}. Choose another path, or restore the whole folder")
-    header = HubHeader.from_bytes(marker.read_bytes(), str(marker))
-    check_data_file(folder / DATA_FILE)
-    return header
+    return HubHeader.from_bytes(marker.read_bytes(), str(marker))
 
 
-def _remove_abandoned(folder: Path) -> None:
+def identity_of(path: Path) -> tuple[int, int]:
+    """Which file a path names now; (0, 0) if none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
+def temporary_for(folder: Path) -> Path:
+    """A path beside a hub's folder for what is not the hub yet, or no longer; what is left there is removed some time."""
+    return folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(8)}")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what attempts to create, copy or delete this hub have left; call it as the owner.
+
+    Raises:
+      OSError: it cannot be removed.
+    """
     for path in folder.parent.iterdir():
         if path.name.startswith(folder.name) and _TEMPORARY.fullmatch(path.name, len(folder.name)) and path.is_dir():
             shutil.rmtree(path)
 
 
-def _force(path: Path) -> None:
-    """Force a file or folder to disk."""
+def force(path: Path) -> None:
+    """Force a file or folder to disk.
+
+    Raises:
+      OSError: that failed.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -8,8 +8,7 @@ Rules:
 
 1. Full durability is the only mode: a batch is reported as written when its pages and the meta page that makes them
    visible have been forced to disk.
-2. A read is one short transaction on the caller's thread, about a microsecond; none stays open between two calls,
-   since an open one keeps every page freed after it from being used again, and the file grows.
+2. A read is one short transaction on the caller's thread (:mod:`perdure.storage.lmdb_reads`).
 3. An open raises the owner epoch in a committed transaction, and every commit checks it, so that an owner that was
    replaced can write nothing even if its lock was circumvented.
 4. Before each batch it is checked that the data file is still the one that was opened: what is written to a file that
@@ -23,22 +22,21 @@ import os
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import lmdb
 from attrs import frozen
 
-from .batch_rules import COMMIT_KEY, HEADER_KEY, check_batch, check_key, unknown_table
+from .batch_rules import COMMIT_KEY, HEADER_KEY, check_batch
 from .errors import (
     HubInUse,
     InvariantViolated,
     PerdureError,
-    StorageError,
-    StorageInDoubt,
     StorageUnusable,
 )
-from .lmdb_folder import DATA_FILE, HubHeader, make_parents, open_environment, owner_lock_path, prepare
+from .lmdb_folder import DATA_FILE, HubHeader, identity_of, make_parents, open_environment, owner_lock_path, prepare
 from .lmdb_preflight import pad_to_last_page
+from .lmdb_reads import LmdbReads, read_failure
 from .lmdb_writer import CommitRecord, LmdbCommit, LmdbTable, LmdbWriter, explain
 from .owner import OwnerLock
 from .records import RecordSeal
@@ -60,6 +58,7 @@ class _Engine:
 
     environment: lmdb.Environment
     tables: dict[str, LmdbTable]
+    reads: LmdbReads
     writer: LmdbWriter
     lock: OwnerLock
     data_file: Path
@@ -119,15 +118,7 @@ class LmdbStore:
           DamagedRecord: the record does not match its checksum.
           StorageError: LMDB cannot read it.
         """
-        engine = self._opened()
-        source = engine.tables.get(table) or _unknown(table)
-        check_key(table, key)
-        try:
-            with engine.environment.begin(source.handle) as transaction:
-                stored = transaction.get(key)
-        except lmdb.Error as error:
-            raise _read_failure(table, error) from error
-        return None if stored is None else source.seal.unseal(key, stored)
+        return self._opened().reads.get(table, key)
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records with ``start <= key < stop`` in key order; ``stop=None`` is the table's end.
@@ -136,40 +127,11 @@ class LmdbStore:
           DamagedRecord: a record in the range does not match its checksum.
           StorageError: LMDB cannot read them.
         """
-        engine = self._opened()
-        source = engine.tables.get(table) or _unknown(table)
-        found: list[tuple[bytes, bytes]] = []
-        try:
-            with engine.environment.begin(source.handle) as transaction, transaction.cursor() as cursor:
-                if limit > 0 and cursor.set_range(start):
-                    for key, stored in cursor.iternext():
-                        if stop is not None and key >= stop:
-                            break
-                        found.append((key, stored))
-                        if len(found) >= limit:
-                            break
-        except lmdb.Error as error:
-            raise _read_failure(table, error) from error
-        unseal = source.seal.unseal
-        return [(key, unseal(key, stored)) for key, stored in found]
+        return self._opened().reads.scan(table, start, stop, limit)
 
     def keys(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[bytes]:
         """Like :meth:`scan`, keys only: no value is read or checked."""
-        engine = self._opened()
-        source = engine.tables.get(table) or _unknown(table)
-        found: list[bytes] = []
-        try:
-            with engine.environment.begin(source.handle) as transaction, transaction.cursor() as cursor:
-                if limit > 0 and cursor.set_range(start):
-                    for key in cursor.iternext(values=False):
-                        if stop is not None and key >= stop:
-                            break
-                        found.append(key)
-                        if len(found) >= limit:
-                            break
-        except lmdb.Error as error:
-            raise _read_failure(table, error) from error
-        return found
+        return self._opened().reads.keys(table, start, stop, limit)
 
     def submit(self, batch: Batch) -> LmdbCommit:
         """Begin to write a batch. At most one commit is under way.
@@ -181,7 +143,7 @@ class LmdbStore:
         engine = self._opened()
         writer = engine.writer
         check_batch(batch, engine.epoch, writer.record.number)
-        if writer.broken is None and _identity(engine.data_file) != engine.file_identity:
+        if writer.broken is None and identity_of(engine.data_file) != engine.file_identity:
             writer.broken = (
                 f"the data file {engine.data_file} was replaced or deleted while the hub was running: what was "
                 "committed since then is lost. Nothing more is written"
@@ -200,7 +162,7 @@ class LmdbStore:
                 stats = [transaction.stat(table.handle) for table in engine.tables.values()]
                 stats.append(transaction.stat())
         except lmdb.Error as error:
-            raise _read_failure(META, error) from error
+            raise read_failure(META, error) from error
         pages = _META_PAGES + sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
         written = engine.writer.statistics
         return StoreStatistics(
@@ -249,10 +211,11 @@ def _start(folder: Path, map_bytes: int, lock: OwnerLock) -> _Engine:
     return _Engine(
         environment=environment,
         tables=tables,
+        reads=LmdbReads(environment, tables),
         writer=LmdbWriter(environment, tables, record, folder),
         lock=lock,
         data_file=data_file,
-        file_identity=_identity(data_file),
+        file_identity=identity_of(data_file),
         epoch=record.epoch,
         pid=os.getpid(),
     )
@@ -291,22 +254,3 @@ def _stop(engine: _Engine) -> None:
             pad_to_last_page(engine.data_file)
     finally:
         engine.lock.release()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Which file a path names now; (0, 0) if none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_dev, status.st_ino
-
-
-def _unknown(table: str) -> NoReturn:
-    raise unknown_table(table)
-
-
-def _read_failure(table: str, error: lmdb.Error) -> StorageError:
-    if isinstance(error, lmdb.PanicError):
-        return StorageInDoubt(f"table {table!r} cannot be read after a commit with an unknown outcome: reopen the hub")
-    return StorageError(f"table {table!r} cannot be read: {error}. The data file may be damaged; restore a backup")

@@ -85,27 +85,8 @@ class StoreStatistics:
     live_bytes: int
 
 
-class Store(Protocol):
-    """An engine. All methods are called from one thread, that of the hub's event loop.
-
-    While it is not open, every method but :meth:`open` and :meth:`close` raises ``InvariantViolated``; so does a table
-    that is not one of :data:`perdure.storage.tables.TABLES` and a key that no record can have (empty or longer than
-    511 bytes). After a commit in doubt, reading raises ``StorageInDoubt`` until the store is reopened.
-    """
-
-    def open(self) -> int:
-        """Become the owner, create the store if there is none, and return the new owner epoch (1, 2, ...).
-
-        Raises:
-          HubInUse: another owner runs it.
-          StorageUnusable: it cannot be written, or its format is damaged, foreign or newer than this program.
-        """
-        ...
-
-    @property
-    def commit_number(self) -> int:
-        """The number of the last durable batch, 0 in a new store."""
-        ...
+class CommittedStore(Protocol):
+    """What can be read of a store: its last commit. All that listings and lookups need, and all that a reader has."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value of a key, or ``None``.
@@ -127,6 +108,29 @@ class Store(Protocol):
 
     def keys(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[bytes]:
         """Like :meth:`scan`, keys only: no value is read or checked."""
+        ...
+
+
+class Store(CommittedStore, Protocol):
+    """An engine. All methods are called from one thread, that of the hub's event loop.
+
+    While it is not open, every method but :meth:`open` and :meth:`close` raises ``InvariantViolated``; so does a table
+    that is not one of :data:`perdure.storage.tables.TABLES` and a key that no record can have (empty or longer than
+    511 bytes). After a commit in doubt, reading raises ``StorageInDoubt`` until the store is reopened.
+    """
+
+    def open(self) -> int:
+        """Become the owner, create the store if there is none, and return the new owner epoch (1, 2, ...).
+
+        Raises:
+          HubInUse: another owner runs it.
+          StorageUnusable: it cannot be written, or its format is damaged, foreign or newer than this program.
+        """
+        ...
+
+    @property
+    def commit_number(self) -> int:
+        """The number of the last durable batch, 0 in a new store."""
         ...
 
     def submit(self, batch: Batch) -> Commit:

@@ -11,6 +11,8 @@ is an int for a declared float, if the float is exact.
 - :mod:`.values_any` is the self-describing form for what has no declared type.
 - :mod:`.values_refusal` says what was wrong, and where.
 
+A value whose bytes are more than a limit is refused too, here and not further down: here it still has a place.
+
 Nothing from storage is unpickled, imported or looked up by a class's name; the types are those of the running program.
 """
 
@@ -18,6 +20,7 @@ Nothing from storage is unpickled, imported or looked up by a class's name; the 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -56,6 +59,7 @@ class Values:
 
     Args:
       converter: one from :func:`make_converter`, with hooks of your own; a fresh one by default.
+      bytes_max: more encoded bytes than this are refused; by default no number of them is.
 
     Attributes:
       converter: the cattrs converter. Register hooks before codecs are made: codecs that exist keep the hooks they have.
@@ -66,7 +70,7 @@ class Values:
 
     converter: cattrs.Converter
 
-    def __init__(self, converter: cattrs.Converter | None = None) -> None:
+    def __init__(self, converter: cattrs.Converter | None = None, bytes_max: int = sys.maxsize) -> None:
         if converter is None:
             converter = make_converter()
         if not isinstance(converter, StrictConverter):
@@ -75,6 +79,7 @@ class Values:
                 "Make it with perdure.storage.values.make_converter() and register your hooks on that"
             )
         self.converter = self._strict = converter
+        self._bytes_max = bytes_max
         self._codecs: dict[Any, Codec[Any]] = {}
         self._registrations = converter.registrations
 
@@ -123,7 +128,8 @@ class Values:
         for tp, name in zip(types, names, strict=True):
             write, read = self._hooks(tp, f"argument {name!r}")
             parameters.append(Parameter(name, tp, write, read))
-        return Codec(*argument_functions(parameters, required), tuple(types))
+        encode, decode_arguments = argument_functions(parameters, required)
+        return Codec(_limited(encode, parameters, self._bytes_max) if types else encode, decode_arguments, tuple(types))
 
     def _hooks(self, tp: Any, place: str) -> tuple[Writer, Reader]:
         try:
@@ -134,27 +140,56 @@ class Values:
     def _make(self, tp: Any, place: str | None) -> Codec[Any]:
         place = type_name(tp) if place is None else place
         write, read = self._hooks(tp, place)
-        return Codec(_encoder(write, place), _decoder(read, tp, place), tp)
+        return Codec(_encoder(write, place, self._bytes_max), _decoder(read, tp, place), tp)
 
 
-def _encoder(write: Writer, place: str) -> Callable[[Any], bytes]:
+def _too_large(place: str, size: int, bytes_max: int) -> NotStorable:
+    return NotStorable(
+        place,
+        f"it takes {size:,} bytes encoded, and a value may take {bytes_max:,} (value_bytes_max): keep large data in a "
+        "file or a database and hand over where it is, or raise the limit",
+    )
+
+
+def _limited(
+    encode: Callable[[tuple[Any, ...]], bytes], parameters: Sequence[Parameter], bytes_max: int
+) -> Callable[[tuple[Any, ...]], bytes]:
+    """Refuse arguments that are too large together, and name the largest."""
+
+    def encode_limited(arguments: tuple[Any, ...]) -> bytes:
+        data = encode(arguments)
+        if len(data) > bytes_max:
+            sizes = [len(pack(each.write(argument))) for each, argument in zip(parameters, arguments, strict=False)]
+            raise _too_large(f"argument {parameters[sizes.index(max(sizes))].name!r}", len(data), bytes_max)
+        return data
+
+    return encode_limited
+
+
+def _encoder(write: Writer, place: str, bytes_max: int) -> Callable[[Any], bytes]:
     skipped = does_nothing_on(write)
     if len(skipped) != 1:
 
         def encode(value: Any) -> bytes:
             try:
-                return encode_plain(write(value))
+                data = encode_plain(write(value))
             except Exception as error:
-                return _encoded_carefully(value, write, place, error)
+                data = _encoded_carefully(value, write, place, error)
+            if len(data) > bytes_max:
+                raise _too_large(place, len(data), bytes_max)
+            return data
 
         return encode
     (only,) = skipped
 
     def encode_scalar(value: Any) -> bytes:
         try:
-            return encode_plain(value if type(value) is only else write(value))
+            data = encode_plain(value if type(value) is only else write(value))
         except Exception as error:
-            return _encoded_carefully(value, write, place, error)
+            data = _encoded_carefully(value, write, place, error)
+        if len(data) > bytes_max:
+            raise _too_large(place, len(data), bytes_max)
+        return data
 
     return encode_scalar
 

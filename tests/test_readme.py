@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "entities.md")
+PAGES = (README, ROOT / "docs" / "entities.md", ROOT / "docs" / "storage.md")
 
 
 def snippets(language: str, page: Path = README) -> list[str]:

@@ -50,9 +50,10 @@ PURE_PARTS: Final = {
 }
 CLOCKS: Final = re.compile(r"datetime\.(datetime|date)\.(now|utcnow|today)")
 _ABOVE: Final = frozenset({"hub", "service", "testing"})
-HOMES: Final = {"trio": _ABOVE, "httpx": _ABOVE, "lmdb": frozenset({"storage"})}
-# Whoever opens a hub chooses one; so nothing has to import them.
-ENGINES: Final = frozenset({"storage.lmdb_store", "storage.memory_store"})
+_STORAGE: Final = frozenset({"storage"})
+HOMES: Final = {"trio": _ABOVE, "httpx": _ABOVE, "lmdb": _STORAGE, "cryptography": _STORAGE}
+# Whoever opens a hub chooses an engine, and perhaps a codec that needs an extra; so nothing has to import them.
+ENGINES: Final = frozenset({"storage.lmdb_store", "storage.memory_store", "storage.aes_gcm_codec"})
 # Put together here, so that this file keeps its own rule.
 MARKERS: Final = re.compile(r"\b(?:" + "|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X")) + r")\b")
 

@@ -18,6 +18,7 @@ import pytest
 import trio
 from attrs import define, field
 from perdure.hub import TaskHub
+from perdure.hub.payloads import decode_head
 from perdure.orchestration import InstanceNotFound, RuntimeStatus
 from perdure.storage import tables
 from perdure.storage.lmdb_store import LmdbStore
@@ -161,7 +162,7 @@ def everything_ended(folder: Path) -> None:
         assert store.keys(tables.INBOX) == []
         assert store.keys(tables.ACTIVITIES) == []
         for _, data in store.scan(tables.INSTANCES, limit=1_000_000):
-            record = disk.decode_instance(data)
+            record = decode_head(data)
             if isinstance(record, disk.OrchestrationRecord):
                 assert record.status.final, f"{record.instance_id} is {record.status}"
     finally:

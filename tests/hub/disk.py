@@ -10,13 +10,17 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from perdure.entities.messages import LockRelease, SectionId
 from perdure.entities.record import EntityRecord
-from perdure.hub.records import InstanceRecord, decode_entity_message, decode_history, decode_instance
+from perdure.hub.payloads import SplitRecord, decode_head
+from perdure.hub.records import InstanceRecord, decode_entity_message, decode_history
 from perdure.orchestration.history import TaskCompleted, TaskFailed
 from perdure.orchestration.status import OrchestrationRecord
 from perdure.storage import tables
 from perdure.storage.store import Batch
+
+_decode_row = msgspec.msgpack.Decoder(EntityRecord | OrchestrationRecord | SplitRecord).decode
 
 Rows = dict[str, dict[bytes, bytes]]
 
@@ -35,8 +39,14 @@ def after_each(batches: Iterable[Batch]) -> Iterator[Rows]:
 
 
 def records(rows: Rows) -> dict[bytes, InstanceRecord]:
-    """Entities and orchestrations, by number."""
-    return {number: decode_instance(data) for number, data in rows[tables.INSTANCES].items()}
+    """Entities and orchestrations, by number; values that are stored apart are empty."""
+    return {number: decode_head(data) for number, data in rows[tables.INSTANCES].items()}
+
+
+def payload_keys(row: bytes) -> list[bytes]:
+    """The payloads that an instance's row refers to."""
+    decoded = _decode_row(row)
+    return [*decoded.payloads.values()] if isinstance(decoded, SplitRecord) else []
 
 
 def entities(rows: Rows) -> dict[bytes, EntityRecord]:
@@ -50,6 +60,8 @@ def check(rows: Rows) -> None:
     assert sorted(rows[tables.DIRECTORY].values()) == sorted(found), "the directory has other instances than there are"
     for table in (tables.INBOX, tables.HISTORY, tables.ACTIVITIES, tables.LETTERS, tables.DELAYED):
         assert {key[:8] for key in rows[table]} <= found.keys(), f"{table} has rows of an instance that is gone"
+    referred = Counter(key for data in rows[tables.INSTANCES].values() for key in payload_keys(data))
+    assert referred == Counter(rows[tables.PAYLOADS].keys()), "a payload is left over, shared or missing"
     _check_requests(rows)
     _check_counts(rows)
     _check_locks(rows, found)

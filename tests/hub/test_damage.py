@@ -214,3 +214,53 @@ async def test_D9_who_asks_for_a_damaged_record_is_told() -> None:
         with pytest.raises(DamagedRecord):
             await hub.call_entity(Ledger.at("noted"), Ledger.note, 1, request_id="asked")
         assert await hub.call_entity(Account.at("healthy"), Account.deposit, 1) == 6
+
+
+async def test_D9_a_query_leaves_out_what_it_cannot_read_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """With a damaged record or directory entry, pages and purges go on, name what they left out, and show all others."""
+    clock = FakeClock()
+    sound = await leave_behind(clock)
+    directory = sound.table(tables.DIRECTORY)
+    for damaged in ((tables.DIRECTORY, b"onaps"), (tables.INSTANCES, directory[b"onaps"])):
+        store = DamagedStore(copy.deepcopy(sound.disk))
+        async with hub_on(store, clock) as hub:
+            await rounds()
+            store.damaged = damaged
+            page = await hub.query_instances()
+            assert {status.instance_id for status in page.items} == {"receives", "healthy", "works"}
+            assert page.unreadable == ("naps",)
+            assert "naps is left out of a query" in caplog.text
+            assert await hub.purge() == 3
+    store = DamagedStore(copy.deepcopy(sound.disk))
+    async with hub_on(store, clock) as hub:
+        await rounds()
+        store.damaged = (tables.INSTANCES, directory[b"eledger\0noted"])
+        page = await hub.query_entities(limit=1)
+        assert page.unreadable == ()
+        rest = await hub.query_entities(token=page.token)
+        assert rest.unreadable == ("@ledger@noted",)
+        assert [str(info.entity_id) for info in (*page.items, *rest.items)] == ["@account@healthy"]
+
+
+async def test_D9_what_arrives_beside_a_damaged_message_takes_no_place_of_another() -> None:
+    """Messages for an instance with a damaged message wait behind those it has: once mended, all are worked off in order."""
+    clock = FakeClock()
+    store = ScriptedStore()
+    async with bank(store, clock=clock, paused=True) as hub:
+        await hub.start(receive, instance_id="i")
+        for number in (1, 2, 3):
+            await hub.signal_entity(Ledger.at("l"), Ledger.note, number)
+            await hub.raise_event("i", "other", number)
+    inbox = store.table(tables.INBOX)
+    for damaged in inbox:
+        disk = DamagedStore(copy.deepcopy(store.disk))
+        disk.damaged = (tables.INBOX, damaged)
+        async with hub_on(disk, clock) as hub:
+            await rounds()
+            await hub.signal_entity(Ledger.at("l"), Ledger.note, 4)
+            await hub.raise_event("i", "go", 5)
+            await rounds()
+        async with hub_on(disk.reborn(), clock) as hub:
+            await hub.wait_idle()
+            assert await hub.read_entity(Ledger.at("l")) == Ledger([1, 2, 3, 4]), damaged
+            assert await hub.instance("i").result() == 5

@@ -198,19 +198,23 @@ class Manner:
       crowd: the client sends its lanes at a time.
       batch_instances_max: how many instances make a batch full; 1 makes nearly every turn a commit.
       cache_bytes: what may stay in memory; 1 drops whatever is idle, so that everything is replayed.
+      payload_bytes_min: from this size on values are stored apart; 1 does so with all of them.
     """
 
     looks: int = 0
     crowd: bool = False
     batch_instances_max: int = limits.BATCH_INSTANCES_MAX
     cache_bytes: int = limits.CACHE_BYTES
+    payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
 
 
 PLAIN = Manner()
 MANNERS = {
     "plain": PLAIN,
     "slow disk": Manner(looks=3, crowd=True),
-    "small batches, nothing cached": Manner(looks=1, crowd=True, batch_instances_max=1, cache_bytes=1),
+    "small batches, nothing cached, values apart": Manner(
+        looks=1, crowd=True, batch_instances_max=1, cache_bytes=1, payload_bytes_min=1
+    ),
 }
 
 
@@ -243,7 +247,8 @@ def run_once(client: Client, store: ScriptedStore, manner: Manner = PLAIN, cance
             return await process()
 
     async def process() -> Any:
-        async with bank(store, Clerk, family, holder, cache_bytes=manner.cache_bytes) as hub:
+        options = {"cache_bytes": manner.cache_bytes, "payload_bytes_min": manner.payload_bytes_min}
+        async with bank(store, Clerk, family, holder, **options) as hub:
             if client.acknowledged:
                 await hub.wait_idle()
                 await check_promises(hub, client)

@@ -15,8 +15,21 @@ import attrs
 import trio
 from attrs import define, field
 from perdure.entities import Entity, EntityContext, EntityId, EntityRef, FunctionEntity, entity, read_only
-from perdure.hub import Instance, InstanceStatus, TaskHub, activity_context
+from perdure.hub import (
+    EntityDescription,
+    HubReader,
+    Instance,
+    InstanceDescription,
+    InstanceStatus,
+    TaskHub,
+    activity_context,
+    copy_hub,
+    delete_hub,
+    list_hubs,
+)
 from perdure.orchestration import DurableTask, HttpResponse, OrchestrationContext, RetryPolicy, activity, orchestrator
+from perdure.storage import ZlibCodec, chain
+from perdure.storage.aes_gcm_codec import AesGcmCodec
 from perdure.storage.memory_store import MemoryStore
 
 
@@ -330,3 +343,36 @@ async def open_hubs() -> None:
         "Bank", [Account, Shop, Plain, transfer], store, paused=True, request_ttl=3600.0, cache_bytes=1 << 20
     ) as hub:
         await use_hub(hub)
+
+
+class Reversed:
+    """A codec of one's own."""
+
+    name = "reversed"
+
+    def encode(self, data: bytes, place: bytes) -> bytes:
+        return data[::-1]
+
+    def decode(self, data: bytes, place: bytes) -> bytes:
+        return data[::-1]
+
+
+async def look_from_outside() -> None:
+    """Codecs, readers, and the hubs in a folder."""
+    codec = chain(Reversed(), ZlibCodec(), AesGcmCodec({"2026": AesGcmCodec.generate_key()}))
+    async with TaskHub("Bank", [Account], "data", codec=codec, value_bytes_max=1 << 20, payload_bytes_min=4096):
+        pass
+    async with TaskHub("Plain", [Account], "data", codec=Reversed()):
+        pass
+    async with HubReader("Bank", [Account], storage="data", codec=codec) as reader:
+        assert_type(await reader.read_entity(Account.at("a")), Account | None)
+        assert_type(await reader.get_status("i", include_values=False), InstanceStatus)
+        async for status in reader.iter_instances(include_values=False):
+            assert_type(status, InstanceStatus)
+        assert_type((await reader.query_entities()).unreadable, tuple[str, ...])
+        assert_type(await reader.describe(Account.at("a")), EntityDescription)
+        assert_type(await reader.describe("i"), InstanceDescription)
+        assert_type(reader.commit_number, int)
+    copy_hub("data", "Bank", "Copy")
+    delete_hub("data", "Copy")
+    assert_type(list_hubs("data"), list[str])

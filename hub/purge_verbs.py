@@ -1,0 +1,88 @@
+"""A hub's verbs that remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import cast
+
+import trio
+
+from ..entities.ids import check_instance_id
+from ..orchestration.errors import InstanceNotFound
+from ..orchestration.status import OrchestrationRecord, RuntimeStatus
+from ..storage import keys
+from .opening import OpenableHub
+from .queries import InstanceFilter, find_instances
+
+_PURGED_AT_A_TIME = 200
+
+
+class PurgeVerbs(OpenableHub):
+    """Purge."""
+
+    async def purge_instance(self, instance_id: str, *, force: bool = False) -> None:
+        """Remove an instance with everything that belongs to it (O16). Purging is not erasure: freed pages are reused.
+
+        Args:
+          instance_id: the instance.
+          force: terminate it first if it is still running; else that is refused.
+
+        Raises:
+          InstanceNotFound: there is no such instance.
+          ValueError: it is still running.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        runtime = self._open_runtime()
+        await runtime.admit()
+        cell = runtime.residence.orchestration(check_instance_id(instance_id))
+        if cell is None:
+            raise InstanceNotFound(f"there is no instance {instance_id!r}")
+        if not force and not cell.machine.finished:
+            raise ValueError(f"the instance {instance_id!r} is still running; terminate it first, or purge it with force=True")
+        runtime.engine.purge(cell)
+        await runtime.durable()
+
+    async def purge(
+        self,
+        *,
+        status: Iterable[RuntimeStatus | str] | RuntimeStatus | str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        id_prefix: str = "",
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> int:
+        """Remove all finished instances for which all conditions hold (O16), and return how many.
+
+        It goes through them a few at a time, each lot durable before the next, so running work goes on beside it.
+        Cancelling it leaves the rest.
+
+        Raises:
+          ValueError: a condition is not allowed.
+          StorageError, HubClosed: as for :meth:`start`.
+        """
+        runtime = self._open_runtime()
+        wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
+        purged = 0
+        token: str | None = None
+        while True:
+            page = await find_instances(
+                runtime.store,
+                keys.orchestration_key(id_prefix),
+                lambda record: isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record),
+                lambda record: cast("OrchestrationRecord", record).instance_id,
+                _PURGED_AT_A_TIME,
+                token,
+            )
+            token = page.token
+            await runtime.admit()
+            for instance_id in page.items:
+                cell = runtime.residence.orchestration(instance_id)
+                if cell is not None and cell.machine.finished:
+                    runtime.engine.purge(cell)
+                    purged += 1
+            await runtime.durable()
+            if token is None:
+                return purged
+            await trio.lowlevel.checkpoint()
