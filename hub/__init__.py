@@ -17,6 +17,7 @@ from .reader import HubReader
 from .statistics import HubStatistics
 from .status import InstanceStatus
 from .task_hub import TaskHub
+from .waiting import Waiting
 
 __all__ = [
     "ActivityContext",
@@ -36,6 +37,7 @@ __all__ = [
     "Page",
     "RequestMismatch",
     "TaskHub",
+    "Waiting",
     "activity_context",
     "copy_hub",
     "delete_hub",

@@ -5,7 +5,6 @@ It shows this moment, what is not on disk yet included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import overload
 
@@ -14,16 +13,15 @@ from attrs import frozen
 
 from ..entities.failures import FailureDetails
 from ..entities.ids import EntityId, check_instance_id
-from ..entities.machine import EntityMachine
 from ..entities.messages import LockRequest, Operation, SectionId
 from ..orchestration.errors import InstanceNotFound
-from ..orchestration.history import Work, shown
 from ..orchestration.kernel import Kernel
 from ..orchestration.status import RuntimeStatus
 from .cells import EntityCell, OrchestrationCell
 from .clock import as_datetime
 from .opening import OpenableHub
 from .runtime import Runtime
+from .waiting import Past, Waiting, waiting_for_events, waiting_for_locks, waiting_for_work
 
 
 @frozen
@@ -82,8 +80,8 @@ class InstanceDescription:
     Attributes:
       instance_id: the instance.
       runtime_status: where it is in its life.
-      waiting_for: a line for each thing that it waits for: unfinished steps, event names, locks with their holder and the
-        place in the queue.
+      waiting_for: what it waits for: unfinished steps, events, locks with their holder and the place in the queue; each with
+        since when, and the last error of what is tried again.
       section: the entities of the critical section that it is in, or waits to enter.
       unread_events: events that wait for code that takes them.
       failure: why it failed or was suspended.
@@ -91,7 +89,7 @@ class InstanceDescription:
 
     instance_id: str
     runtime_status: RuntimeStatus
-    waiting_for: tuple[str, ...]
+    waiting_for: tuple[Waiting, ...]
     section: tuple[EntityId, ...]
     unread_events: int
     failure: FailureDetails | None
@@ -104,49 +102,26 @@ def _describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDes
     return InstanceDescription(
         instance_id=record.instance_id,
         runtime_status=record.status,
-        waiting_for=() if kernel is None else (*_open_work(kernel), *_events(kernel), *_locks(runtime, kernel)),
+        waiting_for=() if kernel is None else tuple(_waiting_for(runtime, cell, kernel)),
         section=() if kernel is None or kernel.sections.open is None else kernel.sections.open.entities,
         unread_events=record.unread_events if kernel is None else kernel.events.unread,
         failure=record.failure,
     )
 
 
-def _open_work(kernel: Kernel) -> list[str]:
-    return [work_shown(number, action) for number, action in kernel.open.items()]
-
-
-def work_shown(number: str, action: Work) -> str:
-    """A step that is waited for, as a person reads it."""
-    return f"step {number}: {shown(action)}"
-
-
-def _events(kernel: Kernel) -> list[str]:
-    return [f"event {name!r}" for name in kernel.events.wanted]
-
-
-def _locks(runtime: Runtime, kernel: Kernel) -> list[str]:
+def _waiting_for(runtime: Runtime, cell: OrchestrationCell, kernel: Kernel) -> list[Waiting]:
+    machine = cell.machine
+    past = Past.of([*runtime.residence.history(cell), *machine.journal])
     sections = {
-        SectionId(kernel.instance_id, kernel.execution, position): entities
+        SectionId(kernel.instance_id, kernel.execution, machine.addresses[position]): entities
         for position, entities in kernel.unreleased.items()
         if position in kernel.tasks  # else all of its locks are taken
     }
-    return missing_locks(sections, lambda entity_id: runtime.residence.entity(entity_id).machine)
-
-
-def missing_locks(
-    sections: Mapping[SectionId, Iterable[tuple[str, str]]], machine_of: Callable[[EntityId], EntityMachine]
-) -> list[str]:
-    """For each section that is still waited for: the entity whose lock is missing, its holder, and the place in its queue."""
-    found: list[str] = []
-    for section, entities in sections.items():
-        for name, key in entities:
-            machine = machine_of(EntityId(name, key))
-            if machine.lock is not None and machine.lock.section != section:
-                asking = [message.section for _, message in machine.queue if isinstance(message, LockRequest)]
-                place = f", place {asking.index(section) + 1} in the queue" if section in asking else ""
-                found.append(f"the lock of @{name}@{key}, held by {machine.lock.section.owner!r}{place}")
-                break
-    return found
+    return [
+        *waiting_for_work(kernel.open, past),
+        *waiting_for_events(kernel.events.wanted),
+        *waiting_for_locks(sections, lambda entity_id: runtime.residence.entity(entity_id).machine, past),
+    ]
 
 
 class DescribeVerbs(OpenableHub):

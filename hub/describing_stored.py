@@ -14,6 +14,7 @@ from ..entities.ids import EntityId
 from ..entities.machine import EntityMachine
 from ..entities.messages import SectionId
 from ..entities.record import EntityRecord
+from ..orchestration.addresses import Addresses
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.history import LockTaken, open_sections, open_work
 from ..orchestration.messages import EventRaised
@@ -22,10 +23,11 @@ from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
 from ..storage.store import CommittedStore
 from .cells import EntityCell
-from .describing import EntityDescription, InstanceDescription, describe_entity, missing_locks, work_shown
+from .describing import EntityDescription, InstanceDescription, describe_entity
 from .journals import read_journal
 from .payloads import find_record
 from .records import decode_entity_message, decode_orchestration_message
+from .waiting import Past, waiting_for_locks, waiting_for_work
 
 _PAGE = 1000
 
@@ -52,16 +54,17 @@ def describe_stored_instance(store: CommittedStore, registry: Registry, instance
     unread, waiting_for, section = record.unread_events, (), ()
     if not record.status.final:
         journal = read_journal(store, number)
-        sections = open_sections(journal)
+        sections, addresses = open_sections(journal), Addresses.of(journal)
         taken = {entry.task for entry in journal if isinstance(entry, LockTaken)}
         awaited = {
-            SectionId(instance_id, record.execution, position): entities
+            SectionId(instance_id, record.execution, addresses[position]): entities
             for position, entities in sections.items()
             if position not in taken
         }
+        past = Past.of(journal)
         waiting_for = (
-            *(work_shown(step, action) for step, action in open_work(journal).items()),
-            *missing_locks(awaited, lambda entity_id: _stored_cell(store, registry, entity_id).machine),
+            *waiting_for_work(open_work(journal), past),
+            *waiting_for_locks(awaited, lambda entity_id: _stored_cell(store, registry, entity_id).machine, past),
         )
         section = next((tuple(EntityId(*entity) for entity in entities) for entities in sections.values()), ())
         unread = sum(isinstance(decode_orchestration_message(data), EventRaised) for _, data in _inbox(store, number))

@@ -63,9 +63,9 @@ class EventBuffers:
         return [(name, value) for _, name, value in kept]
 
     @property
-    def wanted(self) -> list[str]:
-        """The names that are waited for at this moment."""
-        return list(self._wanting)
+    def wanted(self) -> list[tuple[str, int]]:
+        """The names that are waited for at this moment, and since when, microseconds since 1970."""
+        return [(name, min(task.since for task in tasks)) for name, tasks in self._wanting.items()]
 
     @property
     def unread(self) -> int:
@@ -76,13 +76,14 @@ class EventBuffers:
 class EventTask(DurableTask[T_co]):
     """A wait for an external event (O9). Not journaled: which wait takes which event follows from the code."""
 
-    __slots__ = ("_buffers", "_codec", "name", "order")
+    __slots__ = ("_buffers", "_codec", "name", "order", "since")
 
-    def __init__(self, kernel: TaskHost, buffers: EventBuffers, name: str, codec: Codec[Any], order: int) -> None:
+    def __init__(self, kernel: TaskHost, buffers: EventBuffers, name: str, codec: Codec[Any], order: int, since: int) -> None:
         super().__init__(kernel)
         self.name = name
         self._buffers = buffers
         self.order = order
+        self.since = since
         self._codec = codec
 
     def _look(self) -> None:

@@ -12,12 +12,15 @@ the journaled actions.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 import msgspec
 
 from ..entities.failures import FailureDetails
 from ..entities.messages import CallingTask, ReplyTo
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TurnStarted(msgspec.Struct, frozen=True, array_like=True, tag="turn"):
@@ -280,25 +283,25 @@ EVENTS: Final = (
 )
 
 
-def shown(action: Action) -> str:  # noqa: PLR0911 - a table
-    """An action as a person reads it; arguments as their number of bytes, since they may hold secrets."""
+def named(action: Action) -> str:  # noqa: PLR0911 - a table
+    """An action as a person reads it, without its arguments."""
     match action:
         case ScheduleActivity():
-            text = f"call_activity {action.name!r}"
+            return f"call_activity {action.name!r}"
         case CallEntity() | SignalEntity():
             verb = "call_entity" if isinstance(action, CallEntity) else "signal_entity"
-            text = f"{verb} @{action.entity[0]}@{action.entity[1]} {action.operation!r}"
-            if isinstance(action, SignalEntity) and action.due is not None:
-                text += f" for {action.due} microseconds since 1970,"
+            due = action.due if isinstance(action, SignalEntity) else None
+            later = "" if due is None else f" for {_time_of(due)}"
+            return f"{verb} @{action.entity[0]}@{action.entity[1]} {action.operation!r}{later}"
         case CancelSignal():
             return f"cancel_signal {action.signal!r}"
         case CallChild() | StartOrchestration():
             verb = "call_sub_orchestrator" if isinstance(action, CallChild) else "start"
-            text = f"{verb} {action.name!r} as {action.instance_id!r}"
+            return f"{verb} {action.name!r} as {action.instance_id!r}"
         case SendEvent():
-            text = f"raise_event {action.name!r} to {action.instance_id!r}"
+            return f"raise_event {action.name!r} to {action.instance_id!r}"
         case StartTimer():
-            return f"create_timer for {action.fire_at} microseconds since 1970"
+            return f"create_timer for {_time_of(action.fire_at)}"
         case CancelWork():
             return f"cancelling step {action.task}"
         case UsePatch():
@@ -307,8 +310,17 @@ def shown(action: Action) -> str:  # noqa: PLR0911 - a table
             return "lock_entities " + ", ".join(f"@{name}@{key}" for name, key in action.entities)
         case ReleaseLocks():
             return f"leaving the critical section of step {action.section}"
-    value = action.value if isinstance(action, SendEvent) else action.arguments
-    return f"{text} with {len(value)} bytes of arguments ({value[:24].hex()})"
+
+
+def _time_of(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def shown(action: Action) -> str:
+    """An action with what can be told of its arguments: their length and beginning, so that others can be told from them."""
+    value = getattr(action, "value" if isinstance(action, SendEvent) else "arguments", None)
+    told = "" if value is None else f" with {len(value)} bytes of arguments ({value[:24].hex()})"
+    return f"{named(action)}{told}"
 
 
 def open_work(history: list[HistoryEntry]) -> dict[str, Work]:

@@ -83,6 +83,7 @@ class WaitVerbs(ContextBase):
             check_event_name(name),
             self._registry.values.codec(type, place=f"event {name!r}"),
             kernel.waits,
+            kernel.now,
         )
 
     @overload

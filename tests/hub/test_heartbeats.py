@@ -217,7 +217,7 @@ async def test_O7_a_heartbeat_does_not_bring_back_what_was_cancelled(autojump_cl
         async with trio.open_nursery() as nursery:
             store.hold_commits(True)
             nursery.start_soon(instance.raise_event, "stop")
-            while (await hub.describe("x")).waiting_for != ("event 'end'",):
+            while list(map(str, (await hub.describe("x")).waiting_for)) != ["event 'end'"]:
                 await trio.lowlevel.checkpoint()
             beats[0].set()
             while beats[0].is_set():

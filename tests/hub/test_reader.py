@@ -106,7 +106,7 @@ def test_D5_a_running_hub_is_read_from_another_process(tmp_path: Path) -> None:
             entity = await reader.describe(Shelf.at("s"))
             assert (entity.exists, entity.locked_by, entity.waiting, entity.queued) == (True, "holds", ("waits",), ("put",))
             waits = await reader.describe("waits")
-            assert waits.waiting_for == ("the lock of @shelf@s, held by 'holds', place 1 in the queue",)
+            assert list(map(str, waits.waiting_for)) == ["the lock of @shelf@s, held by 'holds', place 1 in the queue"]
             assert waits.section == (Shelf.at("s"),)
             assert (await reader.describe("holds")).waiting_for == ()
             assert (await reader.describe("done")).runtime_status is RuntimeStatus.COMPLETED

@@ -84,7 +84,7 @@ async def cancel_another(ctx: Context) -> None:
 
 @pytest.mark.parametrize(
     ("code", "shown"),
-    [(later, "microseconds since 1970"), (at_once, "microseconds since 1970"), (cancel_another, "cancel_signal")],
+    [(later, "signal_entity @counter@a 'add' for 2"), (at_once, "for 2"), (cancel_another, "cancel_signal")],
 )
 def test_O3_another_time_or_another_signal_is_a_mismatch(
     code: Callable[[Context], Coroutine[Any, Any, object]], shown: str
