@@ -18,7 +18,7 @@ from .asking import ask, ask_once
 from .clock import as_datetime
 from .committed import CommittedHub
 from .guard import no_trio
-from .intents import check_room, signal_intent, submit
+from .intents import check_room, check_sound, signal_intent, submit
 from .lookups import find_stored_entity
 from .opening import OpenableHub
 from .operations import ending_of, refuse_inside_operation
@@ -160,7 +160,9 @@ class EntityVerbs(OpenableHub):
     @staticmethod
     async def _call(runtime: Runtime, target: EntityId, name: str, encoded: bytes, request_id: str | None) -> Outcome:
         def send(reply_to: ReplyTo) -> None:
-            check_room(runtime.residence.entities.get(target), target)
+            cell = runtime.residence.entity(target)
+            check_room(cell, target)
+            check_sound(cell, waits=True)
             runtime.engine.to_entity(target, Operation(name, encoded, reply_to))
 
         if request_id is None:

@@ -13,7 +13,7 @@ from ..orchestration.messages import UpdateRequested
 from ..orchestration.registry import check_event_name
 from .asking import ask, ask_once
 from .guard import no_trio
-from .intents import check_room, running_cell
+from .intents import check_room, check_sound, running_cell
 from .opening import OpenableHub
 from .operations import refuse_inside_operation
 from .requests import check_request_id, fingerprint
@@ -115,6 +115,7 @@ class HandlerVerbs(OpenableHub):
         def send(reply_to: ReplyTo) -> None:
             cell = running_cell(runtime, instance_id, "update")
             check_room(cell, instance_id)
+            check_sound(cell, waits=True)
             runtime.engine.to_orchestration(cell, UpdateRequested(folded, encoded, reply_to))
 
         if request_id is None:

@@ -19,6 +19,8 @@ from ..entities.messages import Operation, SendLater
 from ..entities.times import due_time
 from ..orchestration.errors import InstanceExists, InstanceFinished, InstanceNotFound
 from ..orchestration.messages import EventRaised, OrchestrationMessage, StartExecution
+from ..storage import tables
+from ..storage.errors import DamagedRecord
 from . import limits
 from .cells import AnyCell, OrchestrationCell
 from .errors import LimitReached
@@ -38,6 +40,27 @@ def check_room(cell: AnyCell | None, target: object) -> None:
         raise LimitReached(
             f"{limits.MAILBOX_MESSAGES_MAX} messages wait for {target}, which is the limit: it is locked, suspended or busy "
             "(hub.describe tells); send again when it goes on"
+        )
+
+
+def check_sound(cell: AnyCell, *, waits: bool = False) -> None:
+    """Refuse a client's message that would be lost, or never be answered, because something is damaged on disk (D9).
+
+    A message for an instance whose record is damaged is kept with it, until the record is mended. If the entry in the directory is
+    damaged, nothing leads to the instance's number.
+
+    Args:
+      cell: the instance.
+      waits: the client waits for an answer.
+
+    Raises:
+      DamagedRecord: it is, and the message is not taken.
+    """
+    if cell.damaged and not cell.stored:
+        raise DamagedRecord(tables.DIRECTORY, cell.directory_key)
+    if cell.damaged and waits:
+        raise DamagedRecord(
+            tables.INSTANCES, cell.prefix, "cannot be used, so nothing would answer (the log says what of it is damaged)"
         )
 
 
@@ -92,7 +115,9 @@ class SignalIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """An entity accepts everything that it has room for."""
         del starting
-        check_room(runtime.residence.entities.get(self.target), self.target)
+        cell = runtime.residence.entity(self.target)
+        check_room(cell, self.target)
+        check_sound(cell)
         return True
 
     def accept(self, runtime: Runtime) -> None:
@@ -259,10 +284,12 @@ def running_cell(runtime: Runtime, instance_id: str, verb: str) -> Orchestration
 
     Raises:
       InstanceNotFound, InstanceFinished: it does not, or it has.
+      DamagedRecord: it cannot be reached (D9).
     """
     cell = runtime.residence.orchestration(instance_id)
     if cell is None:
         raise InstanceNotFound(f"{verb}: there is no instance {instance_id!r}")
+    check_sound(cell)
     if cell.machine.finished:
         record = cell.machine.record
         assert record is not None

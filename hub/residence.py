@@ -92,7 +92,7 @@ class Residence:
         if number is None and not damaged:
             return None
         machine = OrchestrationMachine(instance_id, self._registry, withdraw)
-        cell = OrchestrationCell(self._allocate() if number is None else keys.read_u64(number), key, True, machine)
+        cell = OrchestrationCell(self._allocate() if number is None else keys.read_u64(number), key, number is not None, machine)
         cell.damaged = damaged
         record = self._record(cell)
         if isinstance(record, OrchestrationRecord):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from contextlib import nullcontext
 
 import pytest
 import trio
@@ -214,6 +215,36 @@ async def test_D9_who_asks_for_a_damaged_record_is_told() -> None:
         with pytest.raises(DamagedRecord):
             await hub.call_entity(Ledger.at("noted"), Ledger.note, 1, request_id="asked")
         assert await hub.call_entity(Account.at("healthy"), Account.deposit, 1) == 6
+
+
+async def test_D9_no_message_is_taken_that_would_be_lost_or_never_answered() -> None:
+    """What cannot be reached takes no message, what is damaged takes none that waits for an answer; both refusals leave nothing."""
+    clock = FakeClock()
+    sound = await leave_behind(clock)
+    directory = sound.table(tables.DIRECTORY)
+    for damaged, takes in (
+        ((tables.DIRECTORY, b"eledger\0later"), False),
+        ((tables.INSTANCES, directory[b"eledger\0later"]), True),
+    ):
+        store = DamagedStore(copy.deepcopy(sound.disk))
+        store.damaged = damaged
+        async with hub_on(store, clock) as hub:
+            await rounds()
+            before = store.table(tables.INBOX)
+            with pytest.raises(DamagedRecord):
+                await hub.call_entity(Ledger.at("later"), Ledger.note, 7)
+            with pytest.raises(DamagedRecord) if not takes else nullcontext():
+                await hub.signal_entity(Ledger.at("later"), Ledger.note, 7)
+            assert len(store.table(tables.INBOX)) == len(before) + takes
+    for damaged in ((tables.DIRECTORY, b"oreceives"), (tables.INSTANCES, directory[b"oreceives"])):
+        store = DamagedStore(copy.deepcopy(sound.disk))
+        store.damaged = damaged
+        async with hub_on(store, clock) as hub:
+            await rounds()
+            with pytest.raises(DamagedRecord):
+                await hub.update("receives", "anything")
+            with pytest.raises(DamagedRecord) if damaged[0] == tables.DIRECTORY else nullcontext():
+                await hub.raise_event("receives", "word", 1)
 
 
 async def test_D9_a_query_leaves_out_what_it_cannot_read_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
