@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "entities.md", ROOT / "docs" / "storage.md")
+PAGES = (README, *(ROOT / "docs" / f"{name}.md" for name in ("entities", "orchestrations", "storage")))
 
 
 def snippets(language: str, page: Path = README) -> list[str]:
