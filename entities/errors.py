@@ -18,6 +18,10 @@ class DefinitionError(PerdureError, TypeError):
     """A class or function cannot serve as an entity, orchestrator or activity; the message says what to change."""
 
 
+class Poisoned(PerdureError):
+    """It took the process down again and again, and was set aside (O20)."""
+
+
 class UnknownEntity(PerdureError, LookupError):
     """No entity class of that name is defined to this hub."""
 

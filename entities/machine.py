@@ -262,9 +262,23 @@ class EntityMachine:
         if message.reply_to is not None:
             self.effects.append(Answer(message.reply_to, Success(value)))
 
+    def set_aside(self, error: Exception) -> None:
+        """Do not run the operation that is next: it fails with an error (O20)."""
+        lane = self.queue if self.lock is None else self.held
+        if not lane or type(lane[0][1]) is not Operation:
+            return
+        number, message = lane.popleft()
+        self.mailbox.took(number)
+        self._failed(cast("Operation", message), error)
+        if self.lock is not None:
+            self._unlock_if_left()
+
     def _fail(self, message: Operation, error: BaseException, context: EntityContext) -> None:
         context.close()
         self._live = None
+        self._failed(message, error)
+
+    def _failed(self, message: Operation, error: BaseException) -> None:
         failure = FailureDetails.from_exception(error)
         if message.reply_to is None:
             self.effects.append(Letter(message, failure))

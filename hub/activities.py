@@ -82,6 +82,10 @@ class ActivityRunner:
                 slots.running += 1
             self._nursery.start_soon(self._run, key, record, definition, name=record.name)
 
+    def runs(self, key: bytes) -> bool:
+        """Whether an activity runs, or waits for a free place."""
+        return key in self._running
+
     def cancel(self, keys: list[bytes]) -> None:
         """Cancel activities that nobody waits for any more; plain ones are told. What has ended is not changed."""
         for key in keys:

@@ -36,6 +36,7 @@ class OpenBatch:
       operations: entities in front of an async operation, and the number of its message, durable with this batch.
       finished: the records of instances that reached a final status.
       requests: request ids that it stores.
+      settled: what goes into ``meta`` if the batch is written at all.
       sealed: what was handed to the store.
       commit: its way to disk.
     """
@@ -51,6 +52,7 @@ class OpenBatch:
     operations: list[tuple[EntityCell, int]] = field(factory=list)
     finished: list[OrchestrationRecord] = field(factory=list)
     requests: list[str] = field(factory=list)
+    settled: dict[bytes, bytes] = field(factory=dict)
     sealed: Batch | None = None
     commit: Commit | None = None
 

@@ -59,6 +59,11 @@ class Cell(ABC):
 
     @property
     @abstractmethod
+    def title(self) -> str:
+        """What people call the instance."""
+
+    @property
+    @abstractmethod
     def weight(self) -> int:
         """Its estimated size in memory, bytes."""
 
@@ -203,6 +208,11 @@ class EntityCell(Cell):
             self.expires_at = wanted
 
     @property
+    def title(self) -> str:
+        """What people call it."""
+        return str(self.machine.entity_id)
+
+    @property
     def weight(self) -> int:
         """Its estimated size in memory, bytes."""
         machine = self.machine
@@ -259,6 +269,11 @@ class OrchestrationCell(Cell):
         if not self.stored and machine.record is not None:
             writes[tables.DIRECTORY][self.directory_key] = self.prefix
             self.stored = True
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"orchestration {self.machine.instance_id!r}"
 
     @property
     def weight(self) -> int:

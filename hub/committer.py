@@ -105,6 +105,7 @@ class Committer:
             cell.dirty = False
             self._residence.flushed(cell)
         self._residence.flush_numbers(writes)
+        writes[tables.META].update(batch.settled)
         writes[tables.META][_LAST_TIME] = keys.u64(self._clock.now())
         batch.sealed = Batch(0, self._epoch, batch.number, writes)
         self.under_way = batch

@@ -215,13 +215,36 @@ class Engine(Effects):
                 if perf_counter() > end:
                     break
 
-    def _orchestrate(self, cell: OrchestrationCell, now: int) -> None:
+    def run_one(self) -> None:
+        """Give the next instance a turn with one message (O20)."""
+        with no_trio():
+            now = self.clock.now()
+            cell = self.ready.popleft()
+            if isinstance(cell, EntityCell):
+                cell.machine.advance(as_datetime(now), 1)
+                cell.note_success(now)
+            else:
+                self._orchestrate(cell, now, 1)
+            self.turns += 1
+            self._after_turn(cell)
+
+    def set_aside(self, cell: AnyCell, error: Exception) -> None:
+        """Have an instance not do what it is about to do (O20): an operation fails, an orchestration ends Failed."""
+        if isinstance(cell, EntityCell):
+            cell.machine.set_aside(error)
+        else:
+            cell.machine.set_aside(self.residence.history(cell), error, self.clock.now())
+        if cell.queued:
+            self.ready.remove(cell)
+        self._after_turn(cell)
+
+    def _orchestrate(self, cell: OrchestrationCell, now: int, budget: int = limits.TURN_MESSAGES_MAX) -> None:
         machine = cell.machine
         if machine.needs_history:
             self.residence.revive(cell, now)
             if cell.damaged:
                 return
-        machine.advance(now, limits.TURN_MESSAGES_MAX)
+        machine.advance(now, budget)
 
     def after_step(self, cell: AnyCell) -> None:
         """Carry out what a step outside of the queue decided; the instance keeps its place if it is queued."""

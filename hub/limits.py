@@ -93,6 +93,18 @@ PARK_SECONDS_MAX: Final = 60.0
 UNDEFINED_EXPIRY_SECONDS: Final = 3600
 """An idle entity whose class is not defined to the hub is looked at again after this time."""
 
+CAREFUL_AFTER_LIVES: Final = 2
+"""A hub that was opened so often without working off what it found does one thing at a time (O20)."""
+
+POISON_ATTEMPTS_MAX: Final = 5
+"""What has taken the process down that often in careful mode is set aside (O20)."""
+
+FOUND_SECONDS: Final = 60.0
+"""Activities that were under way at the opening and have run for so long again are taken for harmless (O20)."""
+
+SUSPECT_SECONDS: Final = 1.0
+"""In careful mode, what runs on its own has so long to take the process down before the next thing is begun."""
+
 STORAGE_RETRY_SECONDS: Final = (0.05, 5.0)
 """Wait before a failed commit is tried again: first, and at most (doubling)."""
 

@@ -56,6 +56,7 @@ class HubOptions:
     request_ttl: float = limits.REQUEST_TTL_SECONDS
     request_limit: int = limits.REQUESTS_MAX
     retention: timedelta | float | None = None
+    poison_attempts: int = limits.POISON_ATTEMPTS_MAX
     on_storage_error: Literal["retry", "stop"] = "retry"
     clock: Callable[[], int] = wall_clock
     converter: cattrs.Converter | None = None
@@ -65,7 +66,7 @@ class HubOptions:
     codec: RecordCodec | None = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
+        for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit", "poison_attempts"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
@@ -155,6 +156,7 @@ class OpenableHub(CommittedHub):
                 request_ttl=options.request_ttl,
                 request_limit=options.request_limit,
                 retention=None if options.retention is None else due_time(options.retention, 0),
+                poison_attempts=options.poison_attempts,
                 stop_on_storage_error=options.on_storage_error == "stop",
             )
         except BaseException:

@@ -45,8 +45,9 @@ class Recovery:
         if self._inbox_at is not None:
             self._take_up_messages(self._inbox_at)
 
-    def take_up_activities(self) -> None:
-        """Schedule again what was in flight; before the first turn, which may cancel one of them."""
+    def take_up_activities(self) -> list[bytes]:
+        """Schedule again what was in flight, and return the keys; before the first turn, which may cancel one of them."""
+        found: list[bytes] = []
         for key in _all_keys(self._store, tables.ACTIVITIES):
             try:
                 data = self._store.get(tables.ACTIVITIES, key)
@@ -56,6 +57,8 @@ class Recovery:
             if data is not None:
                 record = decode_activity(data)
                 self._engine.schedule(key, msgspec.structs.replace(record, attempt=record.attempt + 1))
+                found.append(key)
+        return found
 
     def _take_up_messages(self, start: bytes) -> None:
         at: bytes | None = start

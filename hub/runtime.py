@@ -17,6 +17,7 @@ from ..storage.store import Store
 from .ack import Ack
 from .activities import ActivityRunner
 from .batch import OpenBatch
+from .careful import Careful
 from .cells import EntityCell
 from .clock import HubClock
 from .committer import Committer
@@ -68,6 +69,7 @@ class Runtime:
         request_ttl: float,
         request_limit: int,
         retention: int | None,
+        poison_attempts: int,
         stop_on_storage_error: bool,
     ) -> None:
         self.store = store
@@ -81,10 +83,12 @@ class Runtime:
         self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id, retention)
         self.activities = ActivityRunner(registry, nursery, threads_max, self._activity_ended, self._heartbeat)
         self.operations = OperationRunner(nursery, clock, self._operation_ended)
+        self.careful = Careful(store, epoch, self.engine, self.activities, self.operations, poison_attempts)
         self.scheduler = Scheduler(
             self.engine,
             self.committer,
             Recovery(store, self.engine),
+            self.careful,
             stop_on_storage_error=stop_on_storage_error,
             busy_elsewhere=lambda: bool(self.activities.running or self.operations.running),
         )
@@ -159,11 +163,12 @@ class Runtime:
         if not self._open:
             return
         if batch.cancelled:
+            self.careful.cancel_activities(batch.cancelled)
             self.activities.cancel(batch.cancelled)
         if batch.activities:
-            self.activities.start(batch.activities)
+            (self.careful.hold_activities if self.careful.active else self.activities.start)(batch.activities)
         if batch.operations:
-            self.operations.begin(batch.operations)
+            (self.careful.hold_operations if self.careful.active else self.operations.begin)(batch.operations)
         self.residence.evict(batch.number, 2 * len(batch.cells) + 64)
 
     def _activity_ended(self, key: bytes, record: ActivityRecord, outcome: Outcome | None) -> None:
@@ -217,6 +222,7 @@ class Runtime:
         if os.getpid() != self._pid:
             return
         if self.crash is None:
+            self.careful.rest(closing=True, wrote=self.committer.commits > 0)
             self.committer.finish()
         self._fail_everyone(lambda: HubClosed("the hub was closed while this call waited for it"))
         self.residence.drop_all()

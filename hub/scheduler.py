@@ -18,6 +18,7 @@ from . import limits
 from .ack import Ack
 
 if TYPE_CHECKING:
+    from .careful import Careful
     from .committer import Committer
     from .engine import Engine
     from .recovery import Recovery
@@ -35,6 +36,7 @@ class Scheduler:
         engine: Engine,
         committer: Committer,
         recovery: Recovery,
+        careful: Careful,
         *,
         stop_on_storage_error: bool,
         busy_elsewhere: Callable[[], bool],
@@ -42,6 +44,7 @@ class Scheduler:
         self._engine = engine
         self._committer = committer
         self._recovery = recovery
+        self._careful = careful
         self._stop_on_storage_error = stop_on_storage_error
         self._parked = trio.Event()
         self._gate: list[Ack] = []
@@ -62,17 +65,19 @@ class Scheduler:
           StorageInDoubt: the outcome of a commit cannot be known (D10).
           StorageError: a commit failed, and the hub is to stop at that.
         """
-        engine, committer = self._engine, self._committer
-        self._recovery.take_up_activities()
+        engine, committer, careful = self._engine, self._committer, self._careful
+        careful.found(self._recovery.take_up_activities())
         while True:
             failing = committer.failure is not None
             if committer.failure is not None and self._stop_on_storage_error:
                 raise committer.failure
             if not self.paused:
                 engine.fire_timers(committer.under_way)
-                if engine.ready and not failing:
+                if careful.active and not failing:
+                    careful.step(committer.committed)
+                elif engine.ready and not failing:
                     engine.run(self._slice_seconds())
-            working = bool(engine.ready) and not self.paused
+            working = bool(engine.ready) and not self.paused and not careful.active
             if committer.under_way is not None:
                 await self._attend_commit(working)
             if committer.due(working and not failing, engine.turns, len(engine.ready)):
@@ -81,10 +86,15 @@ class Scheduler:
                 committer.settle(0.0)
             if self._gate and engine.backlog < limits.BACKLOG_MAX:
                 self._open_gate()
+            if not careful.over and self._recovery.done and not self.paused:
+                careful.look(committer.committed)
             if len(engine.ready) < limits.RECOVERY_PAGE and not self._recovery.done:
                 self._recovery.take_up_more()
             elif not working and committer.idle:
-                await self._park()
+                if careful.active and not careful.idle and not self.paused:
+                    await trio.sleep(limits.IDLE_YIELD_SECONDS)
+                else:
+                    await self._park()
                 continue
             await trio.lowlevel.checkpoint()
 

@@ -49,6 +49,7 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
       request_ttl: how long request ids are kept, seconds (D8).
       request_limit: how many request ids are kept at most (D8).
       retention: finished instances are removed so long after their end, seconds or a timedelta (O16); by default they are kept.
+      poison_attempts: what takes the process down so often in a row is set aside, so that the rest goes on (O20).
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
@@ -78,6 +79,7 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
         request_ttl: float = limits.REQUEST_TTL_SECONDS,
         request_limit: int = limits.REQUESTS_MAX,
         retention: timedelta | float | None = None,
+        poison_attempts: int = limits.POISON_ATTEMPTS_MAX,
         on_storage_error: Literal["retry", "stop"] = "retry",
         clock: Callable[[], int] = wall_clock,
         converter: cattrs.Converter | None = None,
@@ -93,6 +95,7 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
             request_ttl,
             request_limit,
             retention,
+            poison_attempts,
             on_storage_error,
             clock,
             converter,

@@ -332,6 +332,16 @@ class OrchestrationMachine(Rewindable):
             assert ending.value is not None
             self._end(RuntimeStatus.COMPLETED, ending.value, None, Success(ending.value))
 
+    def set_aside(self, history: list[HistoryEntry], error: Exception, now: int) -> None:
+        """End it with an error, without running its code (O20); it can be rewound."""
+        if self._running.status.final:
+            return
+        self.evict()
+        self._remember(history)
+        self._begin_turn(now)
+        failure = FailureDetails.from_exception(error)
+        self._end(RuntimeStatus.FAILED, None, failure, Failure(failure))
+
     def _end_cancelled(self) -> None:
         told = FailureDetails.from_exception(OrchestrationCanceled(self.instance_id))
         self._end(RuntimeStatus.CANCELED, None, None, Failure(told))

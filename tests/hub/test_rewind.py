@@ -218,6 +218,33 @@ async def test_O16_before_the_failure_is_on_disk() -> None:
         assert tally.value == 2
 
 
+async def test_O16_the_result_is_that_of_the_last_ending() -> None:
+    """While the ending after a rewind is on its way to disk, nobody is told the one before it."""
+    store = MemoryStore()
+    faults["poke"] = 1
+    results: list[object] = []
+    async with hub_in(store, poking, Fragile, Tally) as hub, trio.open_nursery() as nursery:
+        instance = await hub.start(poking, instance_id="x")
+        with pytest.raises(OrchestrationFailed):
+            await instance.result()
+        store.hold_commits(True)
+        nursery.start_soon(instance.rewind)
+        await in_memory(hub, RuntimeStatus.COMPLETED, 0)
+
+        async def wait() -> None:
+            try:
+                results.append(await instance.result())
+            except OrchestrationFailed as error:
+                results.append(error)
+
+        nursery.start_soon(wait)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        results.append("held")
+        store.hold_commits(False)
+    assert results == ["held", None]
+
+
 async def test_O16_only_what_has_failed() -> None:
     """A rewind of what does not exist, runs, or ended otherwise is refused, and changes nothing."""
     async with hub_in(MemoryStore(), *ALL) as hub:
