@@ -20,7 +20,7 @@ for package, folder in folders.items():
 endef
 export LINK
 
-.PHONY: help dev demo test lint format types layers check bench clean
+.PHONY: help dev demo test lint format types layers check torture bench clean
 
 help: ## show these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ layers: $(STAMP) ## check layers, cycles, sizes and docstrings
 	$(RUN) -m tests.tidy
 
 check: lint types layers ## lint, types and layers
+
+torture: $(STAMP) ## simulate crashes and faults for long, and plant faults: ARGS="--seeds 500 --minutes 5"
+	$(RUN) -m perdure.testing.simulate --seeds 20000 $(ARGS)
+	$(RUN) -m tests.simulation.mutations
 
 bench: $(STAMP) ## measure this machine
 	$(RUN) -m benchmarks $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -55,6 +56,12 @@ class OpenBatch:
     settled: dict[bytes, bytes] = field(factory=dict)
     sealed: Batch | None = None
     commit: Commit | None = None
+
+    def drop_activities(self, keys: Iterable[bytes]) -> None:
+        """Delete activities, and start none of them."""
+        for key in keys:
+            self.writes[tables.ACTIVITIES][key] = None
+            self.activities.pop(key, None)
 
     @property
     def empty(self) -> bool:

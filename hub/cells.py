@@ -252,10 +252,12 @@ class OrchestrationCell(Cell):
         self._flush_mailbox(machine.mailbox, writes)
         if self.purged:
             machine.journal.clear()
-            writes[tables.INSTANCES][self.prefix] = None
-            writes[tables.DIRECTORY][self.directory_key] = None
-            delete_payloads(self.apart, writes)
-            self.apart = NOTHING_APART
+            if self.stored:  # once: the id may belong to another instance by the time of a last, empty turn
+                writes[tables.INSTANCES][self.prefix] = None
+                writes[tables.DIRECTORY][self.directory_key] = None
+                delete_payloads(self.apart, writes)
+                self.apart = NOTHING_APART
+                self.stored = False
             return
         if machine.journal:
             chunk = encode(machine.journal)

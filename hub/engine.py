@@ -170,14 +170,16 @@ class Engine(Effects):
         return refusal
 
     def purge(self, cell: OrchestrationCell) -> None:
-        """Delete an instance, with everything that belongs to it (O16); it is terminated first if it is running."""
+        """Delete an instance with all that it has, also in the batch under way (O16); a running one is terminated first."""
         if not cell.machine.finished:
             self.terminate_now(cell, "purged")
-        cell.machine.mailbox.clear()  # of an instance that has failed
         self._forget(cell)
-        for table in (tables.INBOX, tables.ACTIVITIES):
-            for key in self.residence.keys_of(cell, table):
-                self.batch.writes[table][key] = None
+        cell.machine.mailbox.clear()
+        residence = self.residence
+        self.batch.writes[tables.INBOX].update(dict.fromkeys(residence.keys_of(cell, tables.INBOX)))
+        self.batch.drop_activities(
+            {*residence.keys_of(cell, tables.ACTIVITIES), *residence.keys_under_way(cell, tables.ACTIVITIES)}
+        )
         cell.purged = True
         self.touch(cell, arrived=0)
 

@@ -46,9 +46,15 @@ class Recovery:
             self._take_up_messages(self._inbox_at)
 
     def take_up_activities(self) -> list[bytes]:
-        """Schedule again what was in flight, and return the keys; before the first turn, which may cancel one of them."""
+        """Schedule again what was in flight, and return the keys; before the first turn, which may cancel one of them.
+
+        A client may have been faster, and have purged an instance with its activities.
+        """
         found: list[bytes] = []
+        purged = self._engine.batch.writes[tables.ACTIVITIES].copy()
         for key in _all_keys(self._store, tables.ACTIVITIES):
+            if key in purged:
+                continue
             try:
                 data = self._store.get(tables.ACTIVITIES, key)
             except DamagedRecord as error:

@@ -177,6 +177,10 @@ class Residence:
             start = page[-1] + b"\0"
         return found
 
+    def keys_under_way(self, cell: AnyCell, table: str) -> set[bytes]:
+        """The keys of an instance in a table that batches which are not durable yet write or delete."""
+        return {key for writes in self.under_way() for key in writes[table] if key.startswith(cell.prefix)}
+
     def _number(self, key: bytes) -> tuple[bytes | None, bool]:
         """The number that the directory has for a key, and whether its row is damaged."""
         try:

@@ -17,7 +17,7 @@ from ..entities.messages import Answer, Failure, Outcome, ReplyTo
 from .addresses import ADDRESSED, Addresses
 from .context import OrchestrationContext
 from .errors import InstanceFinished
-from .history import Action, CancelWork, HistoryEntry, UpdateAnswered, Work, open_sections, open_updates, open_work
+from .history import Action, CancelWork, HistoryEntry, TurnStarted, UpdateAnswered, Work, open_sections, open_updates, open_work
 from .inbox import Inbox
 from .kernel import Kernel
 from .messages import OrchestrationEffect, StartActivity, Terminate
@@ -62,6 +62,7 @@ class InstanceState:
     _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
     _open_work: dict[str, Work] = field(factory=dict, init=False)
     _open_updates: dict[int, ReplyTo | None] = field(factory=dict, init=False)
+    _turn_noted: bool = field(default=False, init=False)
 
     @property
     def _running(self) -> OrchestrationRecord:
@@ -96,6 +97,13 @@ class InstanceState:
         self._open_updates = open_updates(history)
         self.addresses = Addresses.of(history)
 
+    def _note(self, entry: HistoryEntry) -> None:
+        """Put an entry into the journal, the first one of a turn after its time; no execution has anything before its first."""
+        if not self._turn_noted:
+            self._turn_noted = True
+            self.journal.append(TurnStarted(self.now))
+        self.journal.append(entry)
+
     def _forget_open(self) -> None:
         """Nothing is open any more."""
         self._open_sections, self._open_work, self._open_updates = {}, {}, {}
@@ -120,7 +128,7 @@ class InstanceState:
             left = self._open_updates if kernel is None else kernel.handlers.unanswered
             answers += [(number, reply_to, failure) for number, reply_to in left.items()]
         for number, reply_to, outcome in answers:
-            self.journal.append(UpdateAnswered(number))
+            self._note(UpdateAnswered(number))
             if reply_to is not None:
                 self.effects.append(Answer(reply_to, outcome))
 

@@ -37,7 +37,6 @@ from .history import (
     ExecutionEnded,
     ExecutionStarted,
     HistoryEntry,
-    TurnStarted,
 )
 from .incoming import concerns, event_of
 from .kernel import Kernel
@@ -181,6 +180,7 @@ class OrchestrationMachine(Rewindable):
                 _log.error("orchestration %r is suspended: %s", self.instance_id, kernel.mismatch)
                 self.changed = True
         elif kernel.ending is not None:
+            self._turn_noted = False
             self._begin_turn(now)
             self._settle()
 
@@ -191,7 +191,7 @@ class OrchestrationMachine(Rewindable):
           now: the hub's time, microseconds since 1970.
           budget: 1 or more.
         """
-        done, turn = 0, False
+        done, self._turn_noted = 0, False
         while done < budget and (lane := self._lane()) is not None:
             number, message = lane.popleft()
             self.mailbox.took(number)
@@ -204,9 +204,7 @@ class OrchestrationMachine(Rewindable):
             if isinstance(message, Rewind):
                 self._rewind_for_parent(message, now)
             elif self._concerns(message):
-                if not turn:
-                    turn = True
-                    self._begin_turn(now)
+                self._begin_turn(now)
                 self._handle(message)
         return done
 
@@ -214,7 +212,6 @@ class OrchestrationMachine(Rewindable):
 
     def _begin_turn(self, now: int) -> None:
         self.now = max(self.now, now)
-        self.journal.append(TurnStarted(self.now))
         if self.kernel is not None:
             self.kernel.now = self.now
 
@@ -259,7 +256,7 @@ class OrchestrationMachine(Rewindable):
         kernel = self.kernel
         if kernel is None:
             raise InvariantViolated(f"orchestration {self.instance_id!r} ran a turn without its code")
-        self.journal.append(event)
+        self._note(event)
         kernel.apply(event, self._context)
         return self._settle()
 
@@ -358,7 +355,8 @@ class OrchestrationMachine(Rewindable):
         record.execution, record.arguments = execution_after(record.execution), continued.arguments
         record.status, record.updated_at = RuntimeStatus.CONTINUED_AS_NEW, self.now
         self.changed = True
-        self.journal[:] = [TurnStarted(self.now)]
+        self.journal.clear()
+        self._turn_noted = False
         start = StartExecution(record.execution, record.name, record.version, record.arguments, record.parent, record.tags)
         self.mailbox.put_before((start, *carried))
 
@@ -377,7 +375,7 @@ class OrchestrationMachine(Rewindable):
         record.updated_at = record.completed_at = self.now
         self.changed = True
         self._answer_updates(f"orchestration {self.instance_id!r} has ended ({status.value}) before the update had")
-        self.journal.append(ExecutionEnded(status, output, failure))
+        self._note(ExecutionEnded(status, output, failure))
         self.effects.extend(self._leaving(record.execution, recursive))
         self._forget_open()
         if record.start_at is not None:

@@ -62,6 +62,7 @@ class Rewindable(InstanceState):
         entry = Rewound(reason, (*former, *asked))
         rewinding.kernel.now = self.now
         self.journal[:] = [*rewinding.journal, TurnStarted(self.now), entry]
+        self._turn_noted = True
         addresses.rewound(entry)
         self.effects.append(Renewed())
         for action in (*again, *rewinding.fresh.values()):

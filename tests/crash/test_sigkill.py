@@ -20,6 +20,7 @@ from attrs import define, field
 from perdure.hub import TaskHub
 from perdure.hub.payloads import decode_head
 from perdure.orchestration import InstanceNotFound, RuntimeStatus
+from perdure.orchestration.status import OrchestrationRecord
 from perdure.storage import tables
 from perdure.storage.lmdb_store import LmdbStore
 
@@ -163,7 +164,7 @@ def everything_ended(folder: Path) -> None:
         assert store.keys(tables.ACTIVITIES) == []
         for _, data in store.scan(tables.INSTANCES, limit=1_000_000):
             record = decode_head(data)
-            if isinstance(record, disk.OrchestrationRecord):
+            if isinstance(record, OrchestrationRecord):
                 assert record.status.final, f"{record.instance_id} is {record.status}"
     finally:
         store.close()

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import trio
 from attrs import define, field
 from perdure.entities import Entity
-from perdure.hub import TaskHub
+from perdure.hub import HubClosed, TaskHub
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
+from perdure.storage import StorageInDoubt
+from perdure.testing import ProcessDied, ScriptedStore
 
 T = TypeVar("T")
 
@@ -155,6 +157,17 @@ def leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for member in error.exceptions for leaf in leaves(member)]
     return [error]
+
+
+def dies(program: Callable[[ScriptedStore], Awaitable[object]], store: ScriptedStore) -> bool:
+    """Run a process; whether its disk killed it."""
+    try:
+        trio.run(program, store)
+    except BaseException as error:
+        if all(isinstance(leaf, StorageInDoubt | ProcessDied | HubClosed) for leaf in leaves(error)):
+            return True
+        raise
+    return False
 
 
 async def ending(run: Callable[[], Awaitable[object]]) -> BaseException | None:

@@ -11,9 +11,9 @@ from perdure.entities import Entity
 from perdure.hub import HubClosed, TaskHub, limits
 from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, Caller, Callers, Ledger, bank, callers, receive, rounds, until
-from .scripted_store import ScriptedStore
 
 MANY = 60
 

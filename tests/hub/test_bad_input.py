@@ -14,9 +14,9 @@ from perdure.hub import TaskHub
 from perdure.orchestration import InstanceNotFound, OrchestrationContext, OrchestrationFailed, activity, orchestrator
 from perdure.storage import NotStorable
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, InsufficientFunds, Ledger, bank, receive
-from .scripted_store import ScriptedStore
 
 hubs: list[TaskHub] = []
 

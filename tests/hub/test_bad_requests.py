@@ -28,9 +28,9 @@ from perdure.orchestration import (
 from perdure.storage import NotStorable, StorageUnusable
 from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, bank, receive
-from .scripted_store import ScriptedStore
 
 Verb = Callable[[TaskHub], Awaitable[Any]]
 

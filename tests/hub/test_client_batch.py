@@ -16,9 +16,9 @@ from perdure.orchestration import InstanceExists, InstanceFinished, InstanceNotF
 from perdure.orchestration.history import EventReceived
 from perdure.storage import NotStorable, tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import Harm, ProcessDied, ScriptedStore
 
 from .helpers import Account, Ledger, bank, callers, receive, rounds, until
-from .scripted_store import Harm, ProcessDied, ScriptedStore
 
 
 class Mine(Exception):

@@ -8,9 +8,9 @@ from attrs import define
 from perdure.entities import Entity
 from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator
 from perdure.storage import tables
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import FakeClock, Ledger, bank
-from .scripted_store import ScriptedStore
 
 
 @define

@@ -10,9 +10,9 @@ from attrs import define
 from perdure.entities import Entity
 from perdure.hub import TaskHub, activity_context
 from perdure.orchestration import OrchestrationContext, RuntimeStatus, activity, orchestrator
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import bank, rounds, until
-from .scripted_store import ScriptedStore
 
 begun: list[str] = []
 """Work that has begun, in order; the second time it ends at once."""

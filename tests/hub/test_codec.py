@@ -27,9 +27,9 @@ from perdure.storage import (
 from perdure.storage.aes_gcm_codec import AesGcmCodec
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.record_codec import CODEC_KEY, PLAIN_TABLES
+from perdure.testing.scripted_store import Harm, ProcessDied, ScriptedStore
 
 from .helpers import FakeClock, callers, ending, leaves, rounds, until
-from .scripted_store import Harm, ProcessDied, ScriptedStore
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 CODEC = AesGcmCodec({"old": OLD})

@@ -20,10 +20,10 @@ from perdure.orchestration.history import ExecutionEnded, ReleaseLocks, Schedule
 from perdure.orchestration.status import OrchestrationRecord
 from perdure.storage import tables
 from perdure.storage.values import Values
+from perdure.testing.scripted_store import ScriptedStore
 
 from . import disk
 from .helpers import Account, Ledger, bank
-from .scripted_store import ScriptedStore
 
 
 @activity

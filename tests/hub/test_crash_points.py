@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from perdure.orchestration import RuntimeStatus
+from perdure.testing.scripted_store import Harm, ScriptedStore
 
 from . import disk
-from .scripted_store import Harm, ScriptedStore
 from .workload import EXPECTED, MANNERS, MONEY, TOTAL, CancelAtStep, Client, Manner, check_ending, run_once
 
 EACH_HARM = [Harm.REFUSED, Harm.LOST, Harm.KEPT, Harm.DIED_BEFORE, Harm.DIED_AFTER]

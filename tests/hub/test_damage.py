@@ -15,9 +15,9 @@ import trio
 from perdure.hub import TaskHub
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
 from perdure.storage import DamagedRecord, tables
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, FakeClock, Ledger, bank, callers, receive, rounds, until
-from .scripted_store import ScriptedStore
 
 NAP_SECONDS = 60.0
 

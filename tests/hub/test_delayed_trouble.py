@@ -15,12 +15,12 @@ from perdure.entities.messages import Operation, SendLater
 from perdure.hub import TaskHub, limits
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import Harm, ScriptedStore
 
 from ..entities.on_hub import BrokenStore, opened
 from . import disk
 from .diary import A, B, Diary, listed, texts
-from .helpers import FakeClock, rounds
-from .scripted_store import Harm, ScriptedStore, dies
+from .helpers import FakeClock, dies, rounds
 from .virtual import START, hub_in, left_over
 
 Clock = trio.testing.MockClock

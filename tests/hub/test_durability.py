@@ -14,9 +14,9 @@ from perdure.entities import Entity
 from perdure.hub import HubClosed, TaskHub
 from perdure.orchestration import InstanceNotFound, OrchestrationContext, RuntimeStatus, activity, orchestrator
 from perdure.storage.errors import StorageInDoubt
+from perdure.testing.scripted_store import Harm, ScriptedStore
 
 from .helpers import Account, Caller, Ledger, bank, callers, ending, leaves, receive, rounds, transfer, until
-from .scripted_store import Harm, ScriptedStore
 
 ran: list[str] = []
 """What code of the tests' own definitions has run, in order."""

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from perdure.hub import TaskHub, limits
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import Harm, ScriptedStore
 
 from ..entities.on_hub import BrokenStore
 from . import disk
-from .helpers import FakeClock
-from .scripted_store import Harm, ScriptedStore, dies
+from .helpers import FakeClock, dies
 from .sessions import TTL, S, Session, exists, of_class
 from .virtual import everything, hub_in
 

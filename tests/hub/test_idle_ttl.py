@@ -12,10 +12,10 @@ import trio.testing
 from perdure.entities import EntityOperationFailed, entity
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from ..entities.on_hub import opened
 from .helpers import FakeClock
-from .scripted_store import ScriptedStore
 from .sessions import TTL, S, Session, exists, hold, of_class
 from .virtual import CACHES, START, everything, hub_in
 

@@ -15,10 +15,11 @@ from perdure.entities import Entity, EntityId
 from perdure.hub import DeadLetter, HubClosed, LimitReached, TaskHub, letter_verbs, limits
 from perdure.storage import DamagedRecord, tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import Harm, ScriptedStore
 
 from ..entities.on_hub import BrokenStore, WatchedStore, a_while, opened, until
 from . import disk
-from .scripted_store import Harm, ScriptedStore, dies
+from .helpers import dies
 
 refusing = {"all": True}
 """Whether desks refuse what they are handed."""

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from perdure.entities import Entity, EntityContext, EntityId, EntityOperationFailed, entity, read_only
 from perdure.hub import TaskHub
 from perdure.storage import tables
-
-from .scripted_store import Harm, ProcessDied, ScriptedStore
+from perdure.testing.scripted_store import Harm, ProcessDied, ScriptedStore
 
 Name = Literal["add", "fail", "unstorable", "look", "delete"]
 Model = dict[EntityId, int]

@@ -18,9 +18,9 @@ from perdure.orchestration import OrchestrationContext, RuntimeStatus, activity,
 from perdure.storage import DamagedRecord, HubInUse, PerdureError, StorageError, StorageUnusable
 from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, Ledger, bank, callers, ending, receive, rounds
-from .scripted_store import ScriptedStore
 
 VERBS: dict[str, Callable[[TaskHub], Any]] = {
     "signal_entity": lambda hub: hub.signal_entity(Account.at("a"), Account.deposit, 1),

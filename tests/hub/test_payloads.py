@@ -17,10 +17,11 @@ from perdure.orchestration.status import OrchestrationRecord, RuntimeStatus
 from perdure.storage import DamagedRecord, tables
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import Batch, Writes
+from perdure.testing.scripted_store import ScriptedStore
+from perdure.testing.stored import payload_keys
 
 from . import disk
 from .helpers import rounds
-from .scripted_store import ScriptedStore
 
 APART = 100
 """From this size on the hubs of this file store values apart."""
@@ -296,7 +297,7 @@ def test_any_sequence_of_values_is_read_back_and_leaves_nothing(steps: list[tupl
         _commit(store, epoch, writes)
         assert read_record(store, prefix) == (record, apart)
         rows = store.snapshot()
-        assert sorted(rows[tables.PAYLOADS]) == sorted(disk.payload_keys(rows[tables.INSTANCES][prefix]))
+        assert sorted(rows[tables.PAYLOADS]) == sorted(payload_keys(rows[tables.INSTANCES][prefix]))
         head = decode_head(rows[tables.INSTANCES][prefix])
         assert head == msgspec.structs.replace(record, **dict.fromkeys(apart, b""))
 

@@ -16,9 +16,9 @@ from perdure.hub import TaskHub
 from perdure.orchestration import OrchestrationContext, orchestrator
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from ..entities.on_hub import BrokenStore
-from .scripted_store import ScriptedStore
 from .virtual import START, Tally, hub_in
 
 Clock = trio.testing.MockClock

@@ -14,10 +14,10 @@ from perdure.orchestration import OrchestrationContext, activity, orchestrator
 from perdure.orchestration.registry import Registry
 from perdure.storage import tables
 from perdure.storage.values import Values
+from perdure.testing.scripted_store import Harm, ProcessDied, ScriptedStore
 
 from . import disk
 from .helpers import Account, Ledger, bank, receive, rounds, transfer, until
-from .scripted_store import Harm, ProcessDied, ScriptedStore
 
 attempts: list[tuple[int, str]] = []
 """The attempts of the activity that never ends, and their idempotency keys."""

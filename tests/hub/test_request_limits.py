@@ -14,10 +14,10 @@ from perdure.hub import LimitReached, RequestMismatch, TaskHub
 from perdure.orchestration import InstanceNotFound
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from . import disk
 from .helpers import START, FakeClock, Ledger, bank, receive
-from .scripted_store import ScriptedStore
 
 TTL = 100.0
 """Seconds."""

@@ -13,9 +13,9 @@ from perdure.hub import HubClosed, RequestMismatch, TaskHub
 from perdure.orchestration import InstanceExists, InstanceFinished, InstanceNotFound, RuntimeStatus
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, FakeClock, InsufficientFunds, Ledger, bank, callers, receive, rounds, until
-from .scripted_store import ScriptedStore
 
 TTL = 100.0
 """Seconds."""

@@ -15,9 +15,9 @@ from perdure.entities import Entity
 from perdure.hub import limits
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
 from .helpers import Account, Ledger, bank, callers, receive, rounds, transfer, until
-from .scripted_store import ScriptedStore
 
 gate: list[trio.Event] = []
 

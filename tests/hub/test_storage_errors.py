@@ -15,10 +15,10 @@ from perdure.orchestration import RuntimeStatus, activity, orchestrator
 from perdure.orchestration.context import OrchestrationContext
 from perdure.storage import tables
 from perdure.storage.errors import StorageError, StorageInDoubt
+from perdure.testing.scripted_store import Harm, ScriptedStore
 
 from . import disk
 from .helpers import Account, Ledger, bank, callers, ending, leaves, receive, rounds, transfer, until
-from .scripted_store import Harm, ScriptedStore
 
 started: list[int] = []
 """The activities that have started."""

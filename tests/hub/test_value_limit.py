@@ -13,8 +13,8 @@ from perdure.hub.orchestration_verbs import REASON_LENGTH_MAX
 from perdure.orchestration import OrchestrationFailed
 from perdure.storage import NotStorable
 from perdure.storage.memory_store import MemoryStore
+from perdure.testing.scripted_store import ScriptedStore
 
-from .scripted_store import ScriptedStore
 from .test_payloads import Shelf, carry, library, work
 
 LIMIT = 70_000

@@ -23,9 +23,9 @@ from perdure.orchestration import (
 )
 from perdure.storage import tables
 from perdure.storage.errors import StorageError, StorageInDoubt
+from perdure.testing.scripted_store import ProcessDied, ScriptedStore
 
 from .helpers import Account, Ledger, bank, leaves, receive, transfer
-from .scripted_store import ProcessDied, ScriptedStore
 
 MONEY = {"alice": 100, "bob": 100, "carol": 100}
 LEDGERS = ("first", "second", "third")

@@ -4,24 +4,26 @@
 each read, keeps commits back for a number of looks (a slow disk, without any clock), and does harm at the n-th commit.
 After a simulated death it serves nothing any more; :meth:`ScriptedStore.reborn` gives the next process's view of the
 same disk.
+
+Two kinds of death: ``Harm.DIED_...`` ends the program with :class:`ProcessDied` from within the hub, as if the process were
+gone in the midst of a commit. :meth:`ScriptedStore.cut_off` ends the disk only, at any moment: nothing is written any more,
+whatever the program, which has yet to be unwound, still tries.
 """
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Final
 
-import trio
-from perdure.hub import HubClosed
-from perdure.storage.errors import StorageError, StorageInDoubt
-from perdure.storage.memory_store import MemoryStore
-from perdure.storage.store import Batch, StoreStatistics
+from ..storage.errors import StorageError, StorageInDoubt
+from ..storage.memory_store import MemoryStore
+from ..storage.store import Batch, StoreStatistics
 
-from .helpers import leaves
-
-PATIENCE = 20_000
+PATIENCE: Final = 20_000
 """Looks at a commit that is held back after which the test fails rather than hangs."""
+CUT_OFF: Final = "the connection to the disk is lost"
 
 
 class Harm(enum.Enum):
@@ -56,19 +58,31 @@ class ScriptedCommit:
         if self._settled:
             return True
         self._store.require_alive()
+        if self._store.is_cut_off:
+            self.settle(StorageInDoubt(CUT_OFF))
+            return True
         if self._looks > 0 or self._store.held:
             self._looks -= 1
             assert self._looks > -PATIENCE, "the hub waits for a disk that is held back for good"
             return False
-        assert self._batch.writes == self._as_submitted, "a batch was changed after it was submitted"
-        self._settled = True
-        self._error = self._store.take_effect(self._batch, self._harm)
+        self.settle(self.take_effect())
         return True
+
+    def take_effect(self) -> StorageError | None:
+        """Do what shall become of it; the error that it ends with."""
+        assert self._batch.writes == self._as_submitted, "a batch was changed after it was submitted"
+        return self._store.take_effect(self._batch, self._harm)
+
+    def settle(self, error: StorageError | None) -> None:
+        """The outcome is known."""
+        self._settled = True
+        self._error = error
 
     def result(self) -> None:
         """Return, or raise what happened."""
         assert self._settled
         if self._error is not None:
+            self._store.told_in_doubt |= isinstance(self._error, StorageInDoubt)
             raise self._error
 
 
@@ -77,7 +91,8 @@ class ScriptedStore:
 
     Args:
       disk: what is on disk already.
-      looks: how often the hub looks at a commit before it is done.
+      looks: how often the hub looks at a commit before it is done; or a function that says so for each.
+      on_durable: is told of each batch when it is on disk, before anybody else can know.
 
     Attributes:
       disk: the disk.
@@ -87,9 +102,18 @@ class ScriptedStore:
       batches: the durable batches, in order.
       reads: keys read by ``get``, and records or keys that scans returned, as (table, key).
       attempts: batch numbers in the order of the attempts.
+      is_cut_off: nothing is written any more; see :meth:`cut_off`.
+      told_in_doubt: the hub was told that the outcome of a commit cannot be known.
+      submitted_in_doubt: commits that were tried in spite of that, which no hub may do (D10).
     """
 
-    def __init__(self, disk: MemoryStore | None = None, *, looks: int = 0) -> None:
+    def __init__(
+        self,
+        disk: MemoryStore | None = None,
+        *,
+        looks: int | Callable[[], int] = 0,
+        on_durable: Callable[[Batch], None] | None = None,
+    ) -> None:
         self.disk = MemoryStore() if disk is None else disk
         self.held = False
         self.refusing = False
@@ -97,7 +121,12 @@ class ScriptedStore:
         self.batches: list[Batch] = []
         self.reads: Counter[tuple[str, bytes]] = Counter()
         self.attempts: list[int] = []
-        self._looks = looks
+        self.is_cut_off = False
+        self.told_in_doubt = False
+        self.submitted_in_doubt = 0
+        self._looks: Callable[[], int] = looks if callable(looks) else lambda: looks
+        self._on_durable = on_durable
+        self._under_way: ScriptedCommit | None = None
         self._harm: dict[int, Harm] = {}
         self._dead = False
         self._in_doubt = False
@@ -107,10 +136,17 @@ class ScriptedStore:
         self._harm[self.submitted + at] = harm
         return self
 
-    def reborn(self, *, looks: int = 0) -> ScriptedStore:
+    def cut_off(self, *, kept: bool) -> None:
+        """Lose the connection to the disk for good; ``kept`` if the commit under way takes effect all the same."""
+        commit, self._under_way = self._under_way, None
+        if commit is not None and kept:
+            commit.take_effect()
+        self.is_cut_off = self._in_doubt = True
+
+    def reborn(self, *, looks: int | Callable[[], int] = 0, on_durable: Callable[[Batch], None] | None = None) -> ScriptedStore:
         """The same disk for the next process."""
         self.disk.crash()
-        return ScriptedStore(self.disk, looks=looks)
+        return ScriptedStore(self.disk, looks=looks, on_durable=on_durable)
 
     def table(self, table: str) -> dict[bytes, bytes]:
         """What the disk holds in a table."""
@@ -127,8 +163,9 @@ class ScriptedStore:
         if self._dead:
             raise ProcessDied
 
-    def take_effect(self, batch: Batch, harm: Harm | None) -> Exception | None:
+    def take_effect(self, batch: Batch, harm: Harm | None) -> StorageError | None:
         """Do what shall become of a commit; the error that it ends with."""
+        self._under_way = None
         if self.refusing or harm is Harm.REFUSED:
             return StorageError("the disk is full")
         if harm not in (Harm.LOST, Harm.DIED_BEFORE):
@@ -136,6 +173,8 @@ class ScriptedStore:
             assert commit.wait(0)
             commit.result()
             self.batches.append(batch)
+            if self._on_durable is not None:
+                self._on_durable(batch)
         if harm in (Harm.DIED_BEFORE, Harm.DIED_AFTER):
             self._dead = True
             raise ProcessDied
@@ -180,8 +219,10 @@ class ScriptedStore:
         """Begin a commit."""
         self.submitted += 1
         self.attempts.append(batch.number)
+        self.submitted_in_doubt += self.told_in_doubt and not self.is_cut_off
         self._require_certain()
-        return ScriptedCommit(self, batch, self._looks, self._harm.pop(self.submitted, None))
+        self._under_way = ScriptedCommit(self, batch, self._looks(), self._harm.pop(self.submitted, None))
+        return self._under_way
 
     def statistics(self) -> StoreStatistics:
         """The disk's."""
@@ -195,15 +236,4 @@ class ScriptedStore:
     def _require_certain(self) -> None:
         self.require_alive()
         if self._in_doubt:
-            raise StorageInDoubt("the disk did not answer")
-
-
-def dies(program: Callable[[ScriptedStore], Awaitable[object]], store: ScriptedStore) -> bool:
-    """Run a process; whether its disk killed it."""
-    try:
-        trio.run(program, store)
-    except BaseException as error:
-        if all(isinstance(leaf, StorageInDoubt | ProcessDied | HubClosed) for leaf in leaves(error)):
-            return True
-        raise
-    return False
+            raise StorageInDoubt(CUT_OFF if self.is_cut_off else "the disk did not answer")

@@ -1,0 +1,138 @@
+"""Ops: who sent each, to whom, and in which places of the store it is.
+
+An op has one place at a time: a mailbox, a log, the dead letters of an entity, or the events of an instance. So an op with
+two places was delivered twice, and one that must be somewhere and is not was lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+from attrs import define, field
+
+from ...entities.messages import Operation
+from ...orchestration.history import EventReceived
+from ...orchestration.messages import EventRaised
+from ..stored import StoredEntity, StoredOrchestration
+from .world import Ledger
+
+LEDGER: Final = Ledger.at("").name
+decode = msgspec.msgpack.decode
+
+
+@define(eq=False)
+class Op:
+    """An op.
+
+    Attributes:
+      name: its name.
+      operation: what performs it: an operation of a ledger, or ``"event"``.
+      target: the key of the ledger, or the id of the instance.
+      amount: what it adds to the balance.
+      sender: who sent it, ``None`` if that says nothing about its order.
+      sequence: its place in what the sender sent.
+      section: the critical section that it was called in.
+      due: it was acknowledged, or sent by a committed step: it must be somewhere.
+      refused: it was refused for certain, so it must be nowhere.
+      answered: somebody waits for its answer; if it fails it leaves nothing.
+      launches: the instance that it starts.
+      seen: it was somewhere in the store at some time.
+    """
+
+    name: str
+    operation: str
+    target: str
+    amount: int = 0
+    sender: object = None
+    sequence: int = 0
+    section: object = None
+    due: bool = False
+    refused: bool = False
+    answered: bool = False
+    launches: str | None = None
+    seen: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Whether it fails, or may."""
+        return self.operation in ("refuse", "take")
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether it may be nowhere in the end, its caller having been told that it failed."""
+        return self.answered and self.fails
+
+
+@define(eq=False)
+class Ops:
+    """All ops.
+
+    Attributes:
+      by_name: those that were sent, for all that is known.
+      events: those that are events, by instance.
+      copied: events in the input of an instance that was started again, which nothing is known of any more.
+      places: how often each is to be found, by name.
+    """
+
+    by_name: dict[str, Op] = field(factory=dict)
+    events: dict[str, list[Op]] = field(factory=lambda: defaultdict(list))
+    copied: set[str] = field(factory=set)
+    places: Counter[str] = field(factory=Counter)
+    _of_instances: dict[bytes, Counter[str]] = field(factory=dict)
+
+    def add(self, op: Op) -> Op:
+        """An op is sent; the first who says so knows it best."""
+        known = self.by_name.setdefault(op.name, op)
+        if known is op and op.operation == "event":
+            self.events[op.target].append(op)
+        return known
+
+    def update(self, number: bytes, names: Counter[str]) -> set[str]:
+        """What an instance has now; the ops that came or went."""
+        before = self._of_instances.get(number, Counter())
+        touched = {name for name in before.keys() | names.keys() if before[name] != names[name]}
+        for name in touched:
+            self.places[name] += names[name] - before[name]
+        if names:
+            self._of_instances[number] = names
+        else:
+            self._of_instances.pop(number, None)
+        return touched
+
+
+def of_operation(message: object) -> tuple[str, int] | None:
+    """The op in a message for a ledger, and its amount."""
+    if not isinstance(message, Operation) or message.name == "delete":
+        return None
+    name, amount, *_ = decode(message.arguments)
+    return name, amount
+
+
+def in_entity(entity: StoredEntity) -> Iterator[str]:
+    """The ops that a ledger has performed, is to perform, or has failed to perform."""
+    if entity.state is not None:
+        yield from entity.state["log"]
+    for message in (*entity.inbox.values(), *(letter.message for letter in entity.letters.values())):
+        op = of_operation(message)
+        if op is not None:
+            yield op[0]
+
+
+def events_in(orchestration: StoredOrchestration) -> Iterator[str]:
+    """The events that an instance has received or is to receive: of its earlier executions, of this one, waiting ones."""
+    record = orchestration.record
+    if record is not None:
+        arguments: list[Any] = decode(record.arguments)
+        yield from arguments[1]
+    yield from received(orchestration.journal.entries)
+    for message in orchestration.inbox.values():
+        if isinstance(message, EventRaised):
+            yield decode(message.value)
+
+
+def received(entries: Iterable[object]) -> Iterator[str]:
+    """The events among some entries of a journal."""
+    return (decode(entry.value) for entry in entries if isinstance(entry, EventReceived))

@@ -1,0 +1,122 @@
+"""Purging what is not at rest (O16): nothing of it stays behind, and nothing of it takes another one along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from perdure.hub import TaskHub
+from perdure.orchestration import InstanceNotFound, OrchestrationContext, RuntimeStatus, activity, orchestrator
+from perdure.storage import tables
+from perdure.testing import ScriptedStore
+
+from .helpers import Callers, bank, callers, receive, rounds, until
+
+begun: list[str] = []
+"""The activities that have begun."""
+
+
+@activity
+async def note(name: str) -> None:
+    """Note that it has begun, and take for ever."""
+    begun.append(name)
+    await trio.sleep_forever()
+
+
+@orchestrator
+async def call_note(ctx: OrchestrationContext, name: str) -> None:
+    """Call an activity, and wait for its end."""
+    await ctx.call_activity(note, name)
+
+
+def left(store: ScriptedStore) -> dict[str, int]:
+    """How many records there are in each table but the hub's own counters."""
+    disk = store.disk.snapshot()
+    return {table: len(rows) for table, rows in disk.items() if rows and table != tables.META}
+
+
+async def test_O16_an_id_that_is_purged_and_started_again_is_kept() -> None:
+    """The last, empty turn of an instance that was purged in the queue does not delete the new instance of its id."""
+    store = ScriptedStore()
+    async with bank(store, paused=True) as hub:
+        await hub.start(receive, instance_id="x")
+        await hub.purge_instance("x", force=True)
+        await hub.start(receive, instance_id="x")
+        hub.unpause()
+        await hub.wait_idle()
+        assert (await hub.instance("x").status()).runtime_status is RuntimeStatus.RUNNING
+    async with bank(store.reborn()) as hub:
+        await hub.raise_event("x", "go", 7)
+        assert await hub.instance("x").result() == 7
+
+
+BEFORE: dict[str, Callable[[TaskHub], Any]] = {
+    "a start": lambda hub: hub.start(receive, instance_id="x"),
+    "a start and an event": lambda hub: hub.start_and_raise(receive, instance_id="x", event="other"),
+    "a replacing start": lambda hub: hub.start(receive, instance_id="x", if_exists="replace"),
+}
+
+
+async def hold_a_commit(hub: TaskHub, store: ScriptedStore, beside: Callers) -> None:
+    """Have a commit under way on a slow disk."""
+    submitted, store.held = store.submitted, True
+    beside.call(lambda: hub.start(receive, instance_id="another"))
+    await until(lambda: store.submitted > submitted)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("under_way", [True, False], ids=["under way", "in the same batch"])
+async def test_O16_messages_that_cannot_be_read_yet_are_purged(before: str, under_way: bool) -> None:
+    """Whatever an instance was sent shortly before it was purged goes with it, whichever batch that is in."""
+    store = ScriptedStore()
+    async with bank(store, paused=True) as hub:
+        if before == "a replacing start":
+            await hub.start(receive, instance_id="x")
+        async with callers() as beside:
+            if not under_way:
+                await hold_a_commit(hub, store, beside)
+            submitted, store.held = store.submitted, True
+            beside.call(lambda: BEFORE[before](hub))
+            if under_way:
+                await until(lambda: store.submitted > submitted)
+            else:
+                await rounds()
+            beside.call(lambda: hub.purge_instance("x", force=True))
+            await rounds()
+            store.held = False
+        with pytest.raises(InstanceNotFound):
+            await hub.instance("x").status()
+        if not under_way:
+            await hub.purge_instance("another", force=True)
+        assert left(store) == {}
+
+
+async def test_O16_activities_that_cannot_be_read_yet_are_purged() -> None:
+    """An activity whose start is on its way to disk when its instance is purged leaves no row, though it still runs."""
+    store = ScriptedStore()
+    async with bank(store, note, call_note) as hub, callers() as beside:
+        store.held = True
+        beside.call(lambda: hub.start(call_note, "a", instance_id="x"))
+        await until(lambda: store.submitted > 0)
+        beside.call(lambda: hub.purge_instance("x", force=True))
+        await rounds()
+        assert not store.table(tables.ACTIVITIES)
+        store.held = False
+        await until(lambda: len(store.batches) > 1)
+        assert left(store) == {}
+
+
+async def test_O16_a_purge_right_after_opening_takes_activities_along() -> None:
+    """An activity that was in flight when the hub was closed is not taken up again if its instance is purged at once."""
+    store = ScriptedStore()
+    begun.clear()
+    async with bank(store, note, call_note) as hub:
+        await hub.start(call_note, "a", instance_id="x")
+        await until(lambda: begun == ["a"])
+    store = store.reborn()
+    async with bank(store, note, call_note) as hub:
+        await hub.purge_instance("x", force=True)
+        await rounds()
+        assert (left(store), begun) == ({}, ["a"])
