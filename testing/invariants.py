@@ -144,6 +144,11 @@ class Carriers:
             isinstance(message, TaskResult | TimerDue) and message.execution == record.execution and message.task == address
             for message in found.inbox.values()
         )
+        if answers and isinstance(work, CallChild):
+            # A client may let a child go on that had failed, and whose answer waits already; what it answers then comes too late (O16).
+            child = self.stored.orchestration(work.instance_id)
+            again = child is None or child.journal.addresses.generation > 0
+            return 1 if again else 1 + self._under_way(found, caller, work)
         return answers + self._under_way(found, caller, work)
 
     def _under_way(self, found: StoredOrchestration, caller: CallingTask, work: Work) -> int:

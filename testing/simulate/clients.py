@@ -55,6 +55,7 @@ class Clients:
             *(self.event,) * 6,
             *(self.start_and_raise, self.batch, self.batch),
             *(self.terminate, self.cancel, self.suspend, self.suspend, self.resume, self.purge, self.purge_some, self.restart),
+            *(self.rewind, self.rewind),
             *(self.scratch, self.scratch),
             *(self.read, self.status, self.query, self.letters, self.result),
         )
@@ -162,10 +163,17 @@ class Clients:
         self._started_before = True
         program, request_id = self._programs.program(), self._request_id(instance_id + f"-{next(self._names)}")
         if_exists = chance.choice(("fail", "return", "replace_finished", "replace_finished", "replace"))
+        start_at = self._programs.seconds() if chance.random() < 0.2 else None
         return Request(
-            f"start {instance_id}, {if_exists}: {program}",
+            f"start {instance_id}, {if_exists}, {start_at=}: {program}",
             lambda hub: hub.start(
-                script, program, list[str](), instance_id=instance_id, if_exists=if_exists, request_id=request_id
+                script,
+                program,
+                list[str](),
+                instance_id=instance_id,
+                if_exists=if_exists,
+                start_at=start_at,
+                request_id=request_id,
             ),
             instance_id=instance_id,
             starts=True,
@@ -327,6 +335,13 @@ class Clients:
             wakes=True,
             restarts=True,
         )
+
+    def rewind(self) -> Request:
+        """``rewind``, mostly of one that has failed."""
+        records = [found.record for found in self.known.stored.orchestrations if found.record is not None]
+        failed = [record.instance_id for record in records if record.status is RuntimeStatus.FAILED]
+        instance_id = self.chance.choice((self._instance(), *failed, *failed))
+        return Request(f"rewind {instance_id}", lambda hub: hub.rewind(instance_id), instance_id=instance_id, wakes=True)
 
     # --- looking: whatever is shown is what is durable at that moment (E9)
 

@@ -21,7 +21,7 @@ from ...orchestration.retry import step_and_attempt
 from ...orchestration.status import OrchestrationRecord
 from ..stored import Change, StoredEntity, StoredOrchestration
 from .known import Fault, Known, state_of
-from .lives import gone, life, requests_stay, time_goes_on
+from .lives import gone, life, requests_stay, rewound, time_goes_on
 from .ops import LEDGER, Op, decode, events_in, in_entity
 from .world import NEVER
 
@@ -43,6 +43,8 @@ def after(known: Known, change: Change, number: int) -> Iterator[Fault]:
     yield from time_goes_on(known, number)
     orchestrations = _touched(known, change, StoredOrchestration)
     ledgers = [(now, before) for now, before in _touched(known, change, StoredEntity) if _is_ledger(now)]
+    for found, old in orchestrations:
+        rewound(known, found, old)
     for found, old in orchestrations:
         yield from life(known, found, old)
         _sent_by_orchestration(known, found, old)
@@ -129,8 +131,9 @@ def _placed(
         touched |= known.ops.update(found.number, Counter(events_in(found)))
     for ledger, _ in ledgers:
         touched |= known.ops.update(ledger.number, Counter(in_entity(ledger)))
-    for name in sorted(touched - known.ops.copied):
-        yield from _one_placed(known, name)
+    for name in sorted(touched):
+        if not known.unsure(name):
+            yield from _one_placed(known, name)
 
 
 def _one_placed(known: Known, name: str) -> Iterator[Fault]:
@@ -172,8 +175,8 @@ def _performed(known: Known, found: StoredEntity, before: StoredEntity | None) -
     balance: int | None = old["balance"]
     sections = known.sections[key]
     for name in new["log"][len(old["log"]) :]:
-        op = known.ops.by_name.get(name)
-        if op is None:  # sent by an execution that has continued as new within one commit: its amount is not known
+        op = None if known.unsure(name) else known.ops.by_name.get(name)
+        if op is None:  # perhaps sent by an execution that has continued as new within one commit: its amount is not known
             balance = None
             sections.append(None)
             continue

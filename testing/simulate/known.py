@@ -47,7 +47,8 @@ class Known:
       woken: instances that somebody may have woken since the last commit.
       touched_at: the commit that touched an instance last, by its id.
       scheduled: the activities that were stored: execution, step without its attempt, and how often it was started.
-      tags: the executions that user code was seen in, by what their ops begin with.
+      tags: the instances of the executions that user code was seen in, by what their ops begin with.
+      rewound: instances that were rewound; their code may have asked for other things under the same names since.
       performed: the number of the last op of a sender in a ledger, by ledger and sender.
       sections: the critical sections of what a ledger performed, in order, ``None`` for what was in none.
     """
@@ -65,7 +66,8 @@ class Known:
     woken: Counter[str] = field(factory=Counter)
     touched_at: dict[str, int] = field(factory=dict)
     scheduled: set[tuple[str, str, int]] = field(factory=set)
-    tags: set[str] = field(factory=set)
+    tags: dict[str, str] = field(factory=dict)
+    rewound: set[str] = field(factory=set)
     performed: dict[tuple[str, object], int] = field(factory=dict)
     sections: dict[str, list[object]] = field(factory=lambda: defaultdict(list))
 
@@ -78,6 +80,10 @@ class Known:
         """Whether an instance is there and has not ended."""
         found = self.stored.orchestration(instance_id)
         return found is not None and found.live
+
+    def unsure(self, name: str) -> bool:
+        """Whether nothing is known of an op: it is in the input of an instance that was restarted, or was sent by one that was rewound."""
+        return name in self.ops.copied or self.tags.get(name.partition(":")[0]) in self.rewound
 
     def exists(self, instance_id: str) -> bool:
         """Whether an instance is there."""

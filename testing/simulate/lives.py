@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ...entities.messages import CallingTask
 from ...orchestration.history import CallChild, TurnStarted
 from ...orchestration.messages import Cancel, Resume, Terminate
@@ -41,6 +43,15 @@ def time_goes_on(known: Known, number: int) -> Iterator[Fault]:
     if stored.time > known.clock_max:
         yield 20, f"the hub's time is {stored.time - known.clock_max} µs ahead of its clock's"
     known.time = max(known.time, stored.time)
+
+
+def rewound(known: Known, found: StoredOrchestration, old: StoredOrchestration | None) -> None:
+    """Know of an instance that was rewound (O16): what it asks for is not certain any more, and its children may begin again."""
+    if found.record is not None and found.journal.addresses.generation > (0 if old is None else old.generation):
+        known.rewound.add(found.record.instance_id)
+        for work in found.journal.open_work.values():
+            if isinstance(work, CallChild):
+                known.starting(work.instance_id)
 
 
 def life(known: Known, found: StoredOrchestration, old: StoredOrchestration | None) -> Iterator[Fault]:
@@ -80,10 +91,11 @@ def _began(known: Known, instance_id: str) -> Iterator[Fault]:
 def _went_on(
     known: Known, found: StoredOrchestration, old: StoredOrchestration, before: OrchestrationRecord, now: OrchestrationRecord
 ) -> Iterator[Fault]:
-    rewound = found.journal.addresses.generation > old.generation
-    if found.journal is not old.journal and old.chunks and not rewound:
+    again = found.journal.addresses.generation > old.generation
+    if found.journal is not old.journal and old.chunks and not again:
         yield 18, f"the journal of {now.instance_id} was changed"
-    if before.status.final and now != before and not (rewound and before.status is RuntimeStatus.FAILED):
+    told = msgspec.structs.replace(before, parent=now.parent)  # a parent that was rewound waits for it anew
+    if before.status.final and now != told and not (again and before.status is RuntimeStatus.FAILED):
         yield 4, f"{now.instance_id} was {before.status}, and is {now.status}"
     added = found.journal.entries[old.read :]
     if (

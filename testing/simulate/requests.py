@@ -11,6 +11,7 @@ from attrs import define, field
 from ...entities import EntityOperationFailed
 from ...hub import HubClosed, Instance, LimitReached, TaskHub
 from ...orchestration import (
+    CannotRewind,
     InstanceExists,
     InstanceFinished,
     InstanceNotFound,
@@ -24,7 +25,7 @@ from .known import Fault, Known
 from .ops import Op
 from .trace import Trace
 
-REFUSALS: Final = (InstanceExists, InstanceFinished, InstanceNotFound, LimitReached, ValueError)
+REFUSALS: Final = (CannotRewind, InstanceExists, InstanceFinished, InstanceNotFound, LimitReached, ValueError)
 ENDINGS: Final = (OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated, TimeoutError)
 UNKNOWN: Final = (StorageError, HubClosed)
 BATCHES: Final = 2

@@ -24,7 +24,7 @@ from typing import Final
 import trio
 from attrs import define, field, frozen
 
-from ...hub import HubClosed, TaskHub
+from ...hub import HubClosed, TaskHub, limits
 from ...orchestration.registry import Registry
 from ...storage import StorageInDoubt, Values
 from ...storage.memory_store import MemoryStore
@@ -46,6 +46,8 @@ CRASHES: Final = (3, 4, 5)
 """How often the process dies in a run, before the last life that ends it."""
 STEPS_BETWEEN: Final = 8
 """Steps between two deaths, at least; a commit that is to end in doubt has fewer to come, or the disk is cut off."""
+PAYLOAD_BYTES_MIN: Final = (1, 40, 300, limits.PAYLOAD_BYTES_MIN)
+"""From which size on a life stores values apart; the next one may do otherwise."""
 PATIENCE: Final = 1_000_000.0
 """Virtual seconds after which a run that is stuck fails; they pass at once."""
 
@@ -150,6 +152,7 @@ class Simulation:
             clock=self._surroundings.clock,
             cache_bytes=self.manner.cache_bytes,
             request_limit=self.manner.request_limit,
+            payload_bytes_min=self._chance.choice(PAYLOAD_BYTES_MIN),
         )
 
     async def _guarded(self, life: Callable[[], Awaitable[None]]) -> None:

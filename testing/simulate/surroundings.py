@@ -65,9 +65,9 @@ class Surroundings:
             self.faults.append((4, f"the async operation of {op!r} began before its message was durable"))
         self.trace.note(f"{key!r} began {op}")
 
-    def execution_runs(self, tag: str) -> None:
+    def execution_runs(self, instance_id: str, tag: str) -> None:
         """An execution runs, whose ops begin with the tag."""
-        self.known.tags.add(tag)
+        self.known.tags[tag] = instance_id
 
     def starting(self, instance_id: str) -> None:
         """An orchestration is about to start another one."""

@@ -44,8 +44,8 @@ class Outside(Protocol):
         """An async operation of an entity has begun."""
         ...
 
-    def execution_runs(self, tag: str) -> None:
-        """An execution runs, whose ops begin with the tag; it may be a replay."""
+    def execution_runs(self, instance_id: str, tag: str) -> None:
+        """An execution of an instance runs, whose ops begin with the tag; it may be a replay."""
         ...
 
     def starting(self, instance_id: str) -> None:
@@ -184,7 +184,7 @@ class Performer:
         self.collected = list(collected)
         self._tag = ctx.uuid4().hex[:12]
         self._ops = 0
-        outside().execution_runs(self._tag)
+        outside().execution_runs(ctx.instance_id, self._tag)
         self._instructions: dict[str, Callable[..., Awaitable[None]]] = {
             "signal": self._signal,
             "call": self._call,

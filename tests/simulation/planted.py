@@ -16,7 +16,7 @@ import trio
 from perdure.entities.lock import Lock
 from perdure.entities.machine import EntityMachine
 from perdure.entities.messages import LockRelease, Operation, Send, WaitingClient
-from perdure.hub import intents, opening
+from perdure.hub import cells, intents, opening
 from perdure.hub.cells import EntityCell, OrchestrationCell
 from perdure.hub.clock import HubClock
 from perdure.hub.committer import Committer
@@ -501,6 +501,21 @@ def takes_up_activities_that_were_purged() -> Places:
         self._engine.batch.writes[tables.ACTIVITIES] = purged | writes
 
     return [(Recovery, "take_up_activities", take_up_activities)]
+
+
+@plant
+def leaves_values_behind_that_were_stored_apart() -> Places:
+    return [(cells, "delete_payloads", nothing)]
+
+
+@plant
+def never_begins_what_was_to_start_later() -> Places:
+    return [(OrchestrationMachine, "begin", nothing)]
+
+
+@plant
+def does_not_rewind_failed_children() -> Places:
+    return [(Engine, "_rewind_child", nothing)]
 
 
 # --- journals and activities (O1, O2, O5)
