@@ -22,9 +22,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from time import monotonic
 from typing import Final
 
+import trio
 from attrs import define
 
 from ..entities.errors import Poisoned
@@ -55,7 +55,7 @@ class Trial:
       over: whether it has ended.
       set_aside: does it no more.
       noted_in: the number of the batch that notes it; 0 before.
-      begun_at: when it was begun, on the monotonic clock.
+      begun_at: when it was begun, on the event loop's clock, seconds.
     """
 
     key: bytes
@@ -95,7 +95,7 @@ class Careful:
         self._noted: dict[bytes, int] = {}
         self._found: list[bytes] = []
         self._found_in = 0
-        self._began = monotonic()
+        self._began = trio.current_time()
         self._last_turn: int | None = None
         self.over = False
         self._rested = store.get(tables.META, _RESTED)
@@ -128,7 +128,7 @@ class Careful:
             _log.warning("what was left has been worked off: the hub goes on as usual")
         while self._found and not self._activities.runs(self._found[-1]):
             self._found.pop()
-        if not self._found or monotonic() - self._began > limits.FOUND_SECONDS:
+        if not self._found or trio.current_time() - self._began > limits.FOUND_SECONDS:
             self.rest()
 
     def rest(self, *, closing: bool = False, wrote: bool = False) -> None:
@@ -162,9 +162,9 @@ class Careful:
             self._note(trial, attempts + 1)
             trial.noted_in = self._engine.batch.number
         elif trial.begun_at is None and committed >= trial.noted_in:
-            trial.begun_at = monotonic()
+            trial.begun_at = trio.current_time()
             trial.begin()
-        if trial.begun_at is not None and (trial.over() or monotonic() - trial.begun_at > limits.SUSPECT_SECONDS):
+        if trial.begun_at is not None and (trial.over() or trio.current_time() - trial.begun_at > limits.SUSPECT_SECONDS):
             self._note(trial, 0)
             self._trial = None
 
