@@ -55,6 +55,8 @@ class StatusVerbs(OpenableHub, QueryVerbs):
         Raises:
           InstanceNotFound, TimeoutError, HubClosed: as for :meth:`wait_for_start`.
         """
+        if not isinstance(known, InstanceStatus | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"known is what instance.status() returns, not {type(known).__name__}: {known!r}")
         old = await self.get_status(instance_id) if known is None else known
 
         def changed(status: InstanceStatus) -> bool:
