@@ -22,7 +22,7 @@ from perdure.orchestration import (
 )
 
 from .durable_shapes import never_good, rest
-from .scenarios import cancelling, defined, plan, raising, rewinding, signalling, updating
+from .scenarios import cancelling, defined, plan, raising, replacing, rewinding, signalling, suspending, terminating, updating
 from .virtual import Tally
 
 Context = OrchestrationContext
@@ -124,6 +124,58 @@ async def generations(ctx: Context, seen: list[str] = []) -> list[str]:  # noqa:
     if not seen:
         ctx.continue_as_new(["first"])
     return [*seen, "second"]
+
+
+@defined
+@orchestrator
+async def holder(ctx: Context, key: str) -> None:
+    """Hold a lock for ever."""
+    async with ctx.lock_entities(Tally.at(key)):
+        await ctx.wait_for_external_event("never")
+
+
+@defined
+@orchestrator
+async def over_a_holder(ctx: Context, key: str) -> None:
+    """Wait for a child that holds a lock."""
+    await ctx.call_sub_orchestrator(holder, key)
+
+
+@plan(["stopped", "1"], terminating("stopped", instance_id="victim", at=20), held=1)
+@orchestrator
+async def terminated_below(ctx: Context) -> list[str]:
+    """Its child is terminated, with the grandchild that holds a lock."""
+    try:
+        await ctx.call_sub_orchestrator(over_a_holder, "held", instance_id="victim")
+    except SubOrchestrationFailed as error:
+        reason = "stopped" if "stopped" in str(error) else str(error)
+        return [reason, str(await ctx.call_entity(Tally.at("held"), Tally.add, 1))]
+    return []
+
+
+@plan(["replaced", "1"], replacing(versioned_child, "the other", instance_id="victim", at=20), held=1)
+@orchestrator
+async def replaced_below(ctx: Context) -> list[str]:
+    """Its child is replaced by another execution, which is not the one that it waits for."""
+    try:
+        await ctx.call_sub_orchestrator(over_a_holder, "held", instance_id="victim")
+    except SubOrchestrationFailed:
+        return ["replaced", str(await ctx.call_entity(Tally.at("held"), Tally.add, 1))]
+    return []
+
+
+SUSPEND, RESUME = suspending(at=10, until=100)
+
+
+@plan(["first", "after the resumption", "second"], SUSPEND, raising("go", "first", at=20), raising("go", "second", at=30), RESUME)
+@orchestrator
+async def suspended(ctx: Context) -> list[str]:
+    """It is suspended while events come and a timer is due."""
+    begin, timer = ctx.now, ctx.create_timer(50)
+    seen = [await ctx.wait_for_external_event("go", str)]
+    await timer
+    seen.append("after the resumption" if (ctx.now - begin).total_seconds() >= 100 else "meanwhile")
+    return [*seen, await ctx.wait_for_external_event("go", str)]
 
 
 # --- asked from outside

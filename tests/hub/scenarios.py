@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
+import trio
 from attrs import field, frozen
 from perdure.entities import EntityRef
 from perdure.hub import TaskHub
@@ -112,6 +113,39 @@ def rewinding(reason: str, *, at: float | None = None) -> Deed:
     async def act(hub: TaskHub, _: str) -> None:
         if (await hub.get_status(INSTANCE)).runtime_status is RuntimeStatus.FAILED:
             await hub.rewind(INSTANCE, reason)
+
+    return Deed(act, at)
+
+
+def suspending(*, at: float, until: float) -> tuple[Deed, Deed]:
+    """Suspend it, and resume it later; each is done while its time is not over, and it is not so already."""
+
+    async def suspend(hub: TaskHub, _: str) -> None:
+        if trio.current_time() < until and (await hub.get_status(INSTANCE)).runtime_status is RuntimeStatus.RUNNING:
+            await hub.suspend(INSTANCE, "wait")
+
+    async def resume(hub: TaskHub, _: str) -> None:
+        if (await hub.get_status(INSTANCE)).runtime_status is RuntimeStatus.SUSPENDED:
+            await hub.resume(INSTANCE, "go on")
+
+    return Deed(suspend, at), Deed(resume, until)
+
+
+def terminating(reason: str, *, instance_id: str, at: float) -> Deed:
+    """Terminate an instance that has not ended."""
+
+    async def act(hub: TaskHub, _: str) -> None:
+        if not (await hub.get_status(instance_id)).runtime_status.final:
+            await hub.terminate(instance_id, reason)
+
+    return Deed(act, at)
+
+
+def replacing(orchestrator: Orchestrator[Any, *tuple[Any, ...]], *arguments: Any, instance_id: str, at: float) -> Deed:
+    """Start another execution in place of the one that an instance has."""
+
+    async def act(hub: TaskHub, request_id: str) -> None:
+        await hub.start(orchestrator, *arguments, instance_id=instance_id, if_exists="replace", request_id=request_id)
 
     return Deed(act, at)
 
