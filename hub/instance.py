@@ -104,7 +104,7 @@ class Instance(Generic[R_co]):
         return f"<Instance {self.id!r}>"
 
     async def result(self, timeout: float | None = None) -> R_co:  # noqa: ASYNC109 - a limit for callers without scopes
-        """Wait until the instance has finished, and return its result.
+        """Wait until the instance has finished, durably (D2), and return its result.
 
         Args:
           timeout: wait at most that many seconds.
@@ -119,7 +119,7 @@ class Instance(Generic[R_co]):
         return result
 
     async def status(self, *, include_values: bool = True) -> InstanceStatus:
-        """The instance as of the last commit.
+        """The instance as of the last commit (D2, O17).
 
         Args:
           include_values: read and decode input, output and custom status, which may be large.
@@ -130,7 +130,7 @@ class Instance(Generic[R_co]):
         return await self._hub.get_status(self.id, include_values=include_values)
 
     async def wait_for_start(self, timeout: float | None = None) -> InstanceStatus:  # noqa: ASYNC109 - a limit for callers without scopes
-        """Wait until the instance has begun, and return its status then.
+        """Wait until the instance has begun, durably (D2), and return its status then.
 
         Raises:
           InstanceNotFound: there is no such instance.
@@ -248,7 +248,7 @@ class Instance(Generic[R_co]):
         await self._hub.purge_instance(self.id, force=force)
 
     async def history(self) -> list[HistoryEntry]:
-        """The stored journal of the current execution, in order.
+        """The stored journal of the current execution, in order (O1).
 
         Raises:
           InstanceNotFound: there is no such instance.

@@ -64,6 +64,17 @@ def check_sound(cell: AnyCell, *, waits: bool = False) -> None:
         )
 
 
+def check_flag(value: object, name: str) -> bool:
+    """Return what was given for an option that is on or off.
+
+    Raises:
+      TypeError: it is no bool. What is merely true, such as "no", is not taken for one: it may end or remove something.
+    """
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{name} is True or False, not {type(value).__name__}: {value!r}")
+
+
 def check_if_exists(if_exists: object) -> None:
     """Refuse what is none of the choices.
 

@@ -18,7 +18,7 @@ from ..orchestration.registry import check_event_name
 from ..orchestration.status import RuntimeStatus
 from .handler_verbs import HandlerVerbs
 from .instance import Instance
-from .intents import IfExists, InstanceIntent, StartIntent, check_if_exists, submit
+from .intents import IfExists, InstanceIntent, StartIntent, check_flag, check_if_exists, submit
 from .lookups import stored_record
 from .purge_verbs import PurgeVerbs
 from .requests import check_request_id
@@ -146,7 +146,7 @@ class OrchestrationVerbs(StatusVerbs, HandlerVerbs, PurgeVerbs):
           InstanceNotFound, InstanceFinished: there is nothing to end.
           StorageError, HubClosed: as for :meth:`start`.
         """
-        await self._tell(instance_id, Terminate(checked_reason(reason), recursive), "terminate")
+        await self._tell(instance_id, Terminate(checked_reason(reason), check_flag(recursive, "recursive")), "terminate")
 
     async def cancel(self, instance_id: str, reason: str | None = None) -> None:
         """End an instance gracefully (O13): its current awaits raise Cancelled once, and it may clean up.
@@ -198,9 +198,10 @@ class OrchestrationVerbs(StatusVerbs, HandlerVerbs, PurgeVerbs):
           StorageError, HubClosed: as for :meth:`start`.
         """
         runtime = self._open_runtime()
+        check_if_exists(if_exists)
         record = stored_record(runtime.store, check_instance_id(instance_id))
         self._registry.orchestrator_version(record.name, record.version)
-        chosen = new_instance_id() if new_id else instance_id
+        chosen = new_instance_id() if check_flag(new_id, "new_id") else instance_id
         start = StartExecution("", record.name, record.version, record.arguments, None, record.tags)
         await submit(runtime, [StartIntent(chosen, start, if_exists)])
         return Instance(self, chosen)

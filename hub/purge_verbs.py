@@ -12,6 +12,7 @@ from ..entities.ids import check_instance_id
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys
+from .intents import check_flag
 from .opening import OpenableHub
 from .queries import InstanceFilter, find_instances
 
@@ -34,11 +35,12 @@ class PurgeVerbs(OpenableHub):
           StorageError, HubClosed: as for :meth:`start`.
         """
         runtime = self._open_runtime()
+        forced = check_flag(force, "force")
         await runtime.admit()
         cell = runtime.residence.orchestration(check_instance_id(instance_id))
         if cell is None:
             raise InstanceNotFound(f"there is no instance {instance_id!r}")
-        if not force and not cell.machine.finished:
+        if not forced and not cell.machine.finished:
             raise ValueError(f"the instance {instance_id!r} is still running; terminate it first, or purge it with force=True")
         runtime.engine.purge(cell)
         await runtime.durable()

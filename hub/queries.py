@@ -10,6 +10,7 @@ A record that is damaged on disk is reported in the log and left out; it does no
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -63,7 +64,16 @@ def _microseconds(time: datetime | None) -> int | None:
 def _statuses(value: Iterable[RuntimeStatus | str] | RuntimeStatus | str | None) -> frozenset[RuntimeStatus] | None:
     if value is None:
         return None
-    return frozenset(map(RuntimeStatus, [value] if isinstance(value, str) else value))
+    try:
+        return frozenset(map(RuntimeStatus, [value] if isinstance(value, str) else value))
+    except ValueError as error:
+        raise ValueError(f"{error}; there are: {', '.join(RuntimeStatus)}") from None
+
+
+def _text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a str, not {type(value).__name__}: {value!r}")
+    check_no_surrogates(value, what)
 
 
 @frozen
@@ -78,7 +88,8 @@ class InstanceFilter:
       tags: each of these tags, with that value.
 
     Raises:
-      ValueError: a naive datetime, or an unknown status.
+      ValueError: a naive datetime, an unknown status, or text with a lone surrogate.
+      TypeError: the prefix, the name or a tag is no text.
     """
 
     status: frozenset[RuntimeStatus] | None = field(default=None, converter=_statuses)
@@ -87,6 +98,16 @@ class InstanceFilter:
     id_prefix: str = ""
     name: str | None = None
     tags: Mapping[str, str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _text(self.id_prefix, "id_prefix")
+        if self.name is not None:
+            _text(self.name, "name")
+        if self.tags is not None:
+            if not isinstance(self.tags, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+                raise TypeError(f"tags is a mapping of str to str, not {type(self.tags).__name__}: {self.tags!r}")
+            for tag in itertools.chain(self.tags, self.tags.values()):
+                _text(tag, "a tag")
 
     def matches(self, record: OrchestrationRecord) -> bool:
         """Whether a record is meant; its id has the prefix."""
@@ -119,9 +140,7 @@ class EntityFilter:
     operated_to: int | None = field(default=None, converter=_microseconds)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.key_prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-            raise TypeError(f"key_prefix is a str, not {type(self.key_prefix).__name__}: {self.key_prefix!r}")
-        check_no_surrogates(self.key_prefix, "key_prefix")
+        _text(self.key_prefix, "key_prefix")
         if self.key_prefix and self.name is None:
             raise ValueError("key_prefix is given without name; keys are ordered within a name")
 
@@ -163,8 +182,8 @@ async def find(
     Raises:
       ValueError: the limit is out of range, or the token is none of this query's.
     """
-    if not 1 <= limit <= PAGE_MAX:
-        raise ValueError(f"a page has 1 to {PAGE_MAX} items, not {limit}")
+    if type(limit) is not int or not 1 <= limit <= PAGE_MAX:
+        raise ValueError(f"a page has 1 to {PAGE_MAX} items, not {limit!r}")
     start, stop = _after(prefix, token), keys.prefix_end(prefix)
     found: list[T] = []
     unreadable: list[str] = []

@@ -71,7 +71,7 @@ class QueryVerbs(CommittedHub):
         limit: int = 100,
         token: str | None = None,
     ) -> Page[InstanceStatus]:
-        """Instances for which all conditions hold, in the order of their ids, as of the last commit.
+        """Instances for which all conditions hold, in the order of their ids, as of the last commit; of which status (O17), and more.
 
         Args:
           status: one or several runtime statuses.
@@ -135,7 +135,7 @@ class QueryVerbs(CommittedHub):
         limit: int = 100,
         token: str | None = None,
     ) -> Page[EntityInfo]:
-        """Entities that exist and for which all conditions hold, in the order of their ids, as of the last commit.
+        """Entities that exist and for which all conditions hold, in the order of their ids (I2), as of the last commit (E9).
 
         Args:
           name: the entity's name.

@@ -25,7 +25,7 @@ class StatusVerbs(OpenableHub, QueryVerbs):
     """Waiting for a start, a change, the end."""
 
     async def wait_for_start(self, instance_id: str, timeout: float | None = None) -> InstanceStatus:  # noqa: ASYNC109 - for callers without scopes
-        """Wait until an instance has begun, durably, and return its status then.
+        """Wait until an instance has begun, durably (D2), and return its status then.
 
         Raises:
           InstanceNotFound: there is no such instance.
@@ -42,7 +42,7 @@ class StatusVerbs(OpenableHub, QueryVerbs):
         known: InstanceStatus | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - for callers without scopes
     ) -> InstanceStatus:
-        """Wait until an instance shows another runtime status or custom status, durably, and return its status then.
+        """Wait until an instance shows another runtime status or custom status, durably (D2, O17), and return its status then.
 
         What changes twice between two commits is seen once. A finished instance does not change: its status is returned at once.
 
@@ -55,6 +55,8 @@ class StatusVerbs(OpenableHub, QueryVerbs):
         Raises:
           InstanceNotFound, TimeoutError, HubClosed: as for :meth:`wait_for_start`.
         """
+        if not isinstance(known, InstanceStatus | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"known is what instance.status() returns, not {type(known).__name__}: {known!r}")
         old = await self.get_status(instance_id) if known is None else known
 
         def changed(status: InstanceStatus) -> bool:
@@ -80,7 +82,7 @@ class StatusVerbs(OpenableHub, QueryVerbs):
         return status_of(record, self._registry)
 
     async def wait_for_result(self, instance_id: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - for callers without scopes
-        """Wait until an instance has finished, durably, and return its result; see :meth:`Instance.result`.
+        """Wait until an instance has finished, durably (D2), and return its result; see :meth:`Instance.result`.
 
         Raises:
           OrchestrationFailed, OrchestrationTerminated, OrchestrationCanceled: how it ended without one.

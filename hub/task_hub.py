@@ -134,10 +134,10 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
         return statistics_of(self._open_runtime())
 
     async def wait_idle(self) -> None:
-        """Wait until nothing is ready, running or due, and everything is durable. Waiting instances do not count."""
+        """Wait until nothing is ready, running or due, and everything is durable (D2). Waiting instances do not count."""
         await self._open_runtime().scheduler.wait_idle()
 
     async def run_forever(self) -> None:
-        """Wait until cancelled; for programs whose hub is all that they do."""
+        """Wait until cancelled, which loses nothing (D7); for programs whose hub is all that they do."""
         self._open_runtime()
         await trio.sleep_forever()

@@ -20,6 +20,7 @@ from .history import CallChild, CallEntity, CancelSignal, ScheduleActivity, Send
 from .outgoing import signal_id_of
 from .plan import PlannedTask
 from .registry import check_event_name
+from .retry import RetryPolicy, checked_retry
 from .retrying import attempts
 from .section import Section
 from .tasks import DurableTask, WorkTask
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ..entities.failures import FailureDetails
     from ..storage.values import Codec
     from .history import Work
-    from .retry import RetryPolicy
 
 E = TypeVar("E", bound="Entity")
 R = TypeVar("R")
@@ -81,11 +81,11 @@ class CallVerbs(WaitVerbs):
 
         Raises:
           ActivityFailed: the first failure in the order of the items, when all have ended.
-          ValueError: the limit is below 1.
+          ValueError: the limit is below 1, or no whole number.
           UnknownActivity, TypeError, NotStorable: as for :meth:`call_activity`.
         """
-        if limit < 1:
-            raise ValueError(f"limit is 1 or more, not {limit}")
+        if type(limit) is not int or limit < 1:
+            raise ValueError(f"limit is a whole number, 1 or more, not {limit!r}")
         tasks: list[DurableTask[R]] = []
         running: list[DurableTask[R]] = []
         for item in items:
@@ -150,7 +150,7 @@ class CallVerbs(WaitVerbs):
         self, ref: EntityId, operation: str, *arguments: Any, retry: RetryPolicy | None = None
     ) -> DurableTask[Any]: ...
     def call_entity(self, ref: EntityId, operation: Any, *arguments: Any, retry: RetryPolicy | None = None) -> DurableTask[Any]:
-        """Run an operation of an entity and wait for its result.
+        """Run an operation of an entity and wait for its result (E1, E4).
 
         Args:
           ref: the entity.
@@ -164,10 +164,11 @@ class CallVerbs(WaitVerbs):
         Raises:
           LockRuleError: a critical section forbids it (L3).
           UnknownEntity, UnknownOperation: this hub knows no such entity class or operation (E7).
-          TypeError: the number of arguments is wrong, or ``ref`` is no entity id.
+          TypeError: the number of arguments is wrong, ``ref`` is no entity id, or ``retry`` no RetryPolicy.
           NotStorable: an argument cannot be kept exactly.
         """
         target = checked_entity_id(ref, "call_entity")
+        checked_retry(retry)
         definition = self._registry.operation_definition(target, operation)
         encoded = definition.arguments.encode(arguments)
         kernel = self._kernel
@@ -201,7 +202,7 @@ class CallVerbs(WaitVerbs):
     def signal_entity(
         self, ref: EntityId, operation: Any, *arguments: Any, deliver_at: datetime | timedelta | float | None = None
     ) -> str | None:
-        """Send an operation to an entity without waiting for it.
+        """Send an operation to an entity without waiting for it (E2).
 
         Args:
           ref: the entity.
@@ -244,7 +245,7 @@ class CallVerbs(WaitVerbs):
         kernel.ask(CancelSignal(kernel.next_number(), checked))
 
     def start(self, orchestrator: Orchestrator[Any, *Ts], *arguments: *Ts, instance_id: str | None = None) -> str:
-        """Start an orchestration that this one does not wait for, and return its instance id.
+        """Start an orchestration that this one does not wait for, and return its instance id (O15).
 
         A start under an id that exists is dropped with a log line. Allowed inside a critical section.
 
@@ -271,9 +272,10 @@ class CallVerbs(WaitVerbs):
           ValueError: the id or the name is not allowed.
           NotStorable: the value cannot be kept exactly.
         """
+        folded, receiver = check_event_name(name), check_instance_id(instance_id)
         encoded = self._registry.event_value(name, value)
         kernel = self._kernel
-        kernel.ask(SendEvent(kernel.next_number(), check_instance_id(instance_id), check_event_name(name), encoded))
+        kernel.ask(SendEvent(kernel.next_number(), receiver, folded, encoded))
 
     def _attempt(
         self,

@@ -22,6 +22,8 @@ class Combinator(DurableTask[T_co]):
 
     def __init__(self, kernel: TaskHost, tasks: Iterable[DurableTask[Any]], verb: str) -> None:
         super().__init__(kernel)
+        if not isinstance(tasks, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"{verb} takes a list, or another iterable, of tasks, not {type(tasks).__name__}: {tasks!r}")
         self.tasks = tuple(tasks)
         for task in self.tasks:
             if not isinstance(task, DurableTask):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked

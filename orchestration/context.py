@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from ..entities.ids import EntityId
+from ..entities.ids import EntityId, check_no_surrogates
 from .context_base import checked_entity_id
 from .critical_section import CriticalSection
 from .errors import ContinueAsNew
@@ -51,27 +51,27 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
 
     @property
     def now(self) -> datetime:
-        """The time of the turn, aware UTC; it never decreases and is the same in each replay."""
+        """The time of the turn, aware UTC (O2); it never decreases and is the same in each replay."""
         return _EPOCH + timedelta(microseconds=self._kernel.now)
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the code is being run again over what has already happened."""
+        """Whether the code is being run again over what has already happened (O1)."""
         return self._kernel.replaying
 
     @property
     def random(self) -> random.Random:
-        """A ``random.Random`` of this execution: the same numbers in each replay, others in each execution."""
+        """A ``random.Random`` of this execution: the same numbers in each replay, others in each execution (O2)."""
         return self._kernel.random
 
     def uuid4(self) -> uuid.UUID:
-        """A random UUID that is the same in each replay."""
+        """A random UUID that is the same in each replay, and another one in each execution (O2)."""
         return uuid.UUID(int=self._kernel.random.getrandbits(128), version=4)
 
     # --- the life of the instance
 
     def patched(self, name: str) -> bool:
-        """Whether this execution runs with a change of the code; for changes while instances are running.
+        """Whether this execution runs with a change of the code; for changes while instances are running (O3).
 
         True in each execution that comes by here for the first time with the new code, false in one that had already
         passed when the change came: ``if ctx.patched("two-receipts"): ... else: ...``. The old branch can go when no such
@@ -81,12 +81,11 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
           name: a name for the change, 1 to 100 characters.
 
         Raises:
-          ValueError: the name is empty or too long.
+          ValueError: the name is empty or too long, or holds a lone surrogate.
+          TypeError: it is no text.
         """
-        if not 0 < len(name) <= 100:
-            raise ValueError(f"a patch has a name of 1 to 100 characters, not {len(name)}")
         self._kernel.check_running("patched is asked")
-        return self._kernel.patched(name)
+        return self._kernel.patched(_checked_patch(name))
 
     def continue_as_new(self, *arguments: Any, keep_events: bool = True) -> NoReturn:
         """End this execution and begin a new one with other arguments (O11). It does not return.
@@ -109,7 +108,7 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
         raise ContinueAsNew(kernel.body.arguments.encode(arguments), keep_events)
 
     def set_custom_status(self, status: object) -> None:
-        """Set a value that ``instance.status()`` shows; no step of the journal.
+        """Set a value that ``instance.status()`` shows; no step of the journal (O3).
 
         Args:
           status: any value that describes itself, of at most 16 KiB when encoded.
@@ -153,6 +152,15 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
         if self._kernel.section is not None:
             raise Section.refuse("lock_entities is called")
         return CriticalSection(self._kernel, tuple(entities), wait_timeout)
+
+
+def _checked_patch(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a patch's name is a str, not {type(name).__name__}: {name!r}")
+    if not 0 < len(name) <= 100:
+        raise ValueError(f"a patch has a name of 1 to 100 characters, not {len(name)}")
+    check_no_surrogates(name, "patch's name")
+    return name
 
 
 class OrchestrationLogger(logging.LoggerAdapter[logging.Logger]):

@@ -26,11 +26,11 @@ def orchestrator(function: Any = None, /, *, name: str | None = None, version: s
     Args:
       function: the function.
       name: what it is addressed by; the function's name if left out.
-      version: kept with each instance that it starts.
+      version: kept with each instance that it starts; 1 to 100 characters.
 
     Raises:
       DefinitionError: the function is not ``async def``, or takes no context.
-      ValueError: the name is not allowed.
+      ValueError, TypeError: the name or the version is not allowed.
     """
 
     def decorate(decorated: Callable[..., Any]) -> Orchestrator[Any, *tuple[Any, ...]]:
@@ -79,6 +79,7 @@ def activity(
     Raises:
       DefinitionError: it is no plain or async function.
       ValueError: the name is not allowed, or ``max_concurrent`` is below 1.
+      TypeError: ``retry`` is no RetryPolicy.
     """
 
     def decorate(decorated: Callable[..., Any]) -> Activity[Any, *tuple[Any, ...]]:

@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 from ..entities.errors import DefinitionError
+from ..entities.ids import check_no_surrogates
 from ..entities.times import due_time
-from .retry import RetryPolicy
+from .retry import RetryPolicy, checked_retry
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -52,7 +53,7 @@ class Orchestrator(Generic[R_co, *Ts]):
             raise DefinitionError(f"orchestrator {function.__name__!r} takes no context: its first parameter is the context")
         self.function = function
         self.name = _checked_name(name, function.__name__)
-        self.version = version
+        self.version = _checked_version(version)
         self.retry: RetryPolicy | None = None
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -62,9 +63,12 @@ class Orchestrator(Generic[R_co, *Ts]):
 
         Args:
           retry: when a child that failed is tried again (O14, O15).
+
+        Raises:
+          TypeError: it is no RetryPolicy.
         """
         other = copy.copy(self)
-        other.retry = retry
+        other.retry = checked_retry(retry)
         return other
 
     def __repr__(self) -> str:
@@ -101,7 +105,7 @@ class Activity(Generic[R_co, *Ts]):
         self.is_async = inspect.iscoroutinefunction(function)
         self.name = _checked_name(name, function.__name__)
         self.max_concurrent = max_concurrent
-        self.retry = retry
+        self.retry = checked_retry(retry)
         self.timeout = _checked_timeout(timeout)
         self.heartbeat_timeout = _checked_timeout(heartbeat_timeout)
         self.__doc__ = function.__doc__
@@ -122,11 +126,11 @@ class Activity(Generic[R_co, *Ts]):
           heartbeat_timeout: how long it may go without a heartbeat: seconds or a timedelta.
 
         Raises:
-          ValueError, TypeError: a timeout is no duration.
+          ValueError, TypeError: a timeout is no duration, or ``retry`` no RetryPolicy.
         """
         other = copy.copy(self)
         if not isinstance(retry, Unset):
-            other.retry = retry
+            other.retry = checked_retry(retry)
         if not isinstance(timeout, Unset):
             other.timeout = _checked_timeout(timeout)
         if not isinstance(heartbeat_timeout, Unset):
@@ -139,6 +143,17 @@ class Activity(Generic[R_co, *Ts]):
 
 def _checked_timeout(timeout: timedelta | float | None) -> float | None:
     return None if timeout is None else due_time(timeout, 0) / 1_000_000
+
+
+def _checked_version(version: object) -> str | None:
+    if version is None:
+        return None
+    if not isinstance(version, str):
+        raise TypeError(f"a version is a str, such as '2', not {type(version).__name__}: {version!r}")
+    if not 0 < len(version) <= 100:
+        raise ValueError(f"a version has 1 to 100 characters, not {len(version)}")
+    check_no_surrogates(version, "version")
+    return version
 
 
 def _checked_name(name: str | None, default: str) -> str:

@@ -20,7 +20,7 @@ from .http_message import HTTP_RESPONSE_BYTES_MAX, HttpRequest, HttpResponse, re
 from .http_polling import next_poll
 from .http_url import place_of
 from .plan import Plan, PlannedTask
-from .retry import RetryPolicy, wait_id
+from .retry import RetryPolicy, checked_retry, wait_id
 from .retrying import attempts
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class HttpVerbs(CallVerbs):
           TypeError: something is of another type, or the content is nothing that JSON can say.
         """
         request = request_of(method, url, headers, content, secret_headers, response_bytes_max)
+        checked_retry(retry)
         kernel = self._kernel
         limit = None
         if total_timeout is not None:

@@ -106,3 +106,14 @@ def step_and_attempt(address: str) -> tuple[str, int]:
     task_id = address.partition("@")[0]
     step, _, attempt = task_id.partition("w" if "w" in task_id else "r")
     return step, int(attempt or 1)
+
+
+def checked_retry(retry: object) -> RetryPolicy | None:
+    """Return what was given for ``retry``.
+
+    Raises:
+      TypeError: it is no policy.
+    """
+    if retry is None or isinstance(retry, RetryPolicy):
+        return retry
+    raise TypeError(f"retry is a RetryPolicy, such as RetryPolicy(3, first_interval=10), not {type(retry).__name__}: {retry!r}")

@@ -36,6 +36,8 @@ class CancelScope:
     def __init__(
         self, kernel: Kernel, *, seconds: timedelta | float | None = None, shield: bool = False, fail: bool = False
     ) -> None:
+        if not isinstance(shield, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+            raise TypeError(f"shield is True or False, not {type(shield).__name__}: {shield!r}")
         self.cancel_called = False
         self.cancelled_caught = False
         self.shield = shield

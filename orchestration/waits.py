@@ -39,7 +39,7 @@ class WaitVerbs(ContextBase):
         return kernel.start_timer(number, due)
 
     def sleep(self, seconds: timedelta | float) -> DurableTask[None]:
-        """Wait for a duration, durably: ``await ctx.sleep(3600)``.
+        """Wait for a duration, durably (O8): ``await ctx.sleep(3600)``.
 
         Raises:
           ValueError, TypeError: as for :meth:`create_timer`.
@@ -49,7 +49,7 @@ class WaitVerbs(ContextBase):
         return self.create_timer(seconds)
 
     def sleep_until(self, time: datetime) -> DurableTask[None]:
-        """Wait until a point in time, durably.
+        """Wait until a point in time, durably (O8).
 
         Raises:
           ValueError, TypeError: as for :meth:`create_timer`.
@@ -73,26 +73,39 @@ class WaitVerbs(ContextBase):
 
         Returns:
           A task; awaiting it gives the value. A value that does not fit the type raises there, and is consumed.
+
+        Raises:
+          ValueError, TypeError: the name is empty, too long or no text.
+          NotStorable: there are no values of that type.
         """
-        kernel = self._kernel
-        kernel.check_running("an event is waited for")
-        kernel.waits += 1
-        return EventTask(
-            kernel,
-            kernel.events,
-            check_event_name(name),
-            self._registry.values.codec(type, place=f"event {name!r}"),
-            kernel.waits,
-            kernel.now,
-        )
+        return self._waiting(name, type)()
 
     @overload
     def events(self, name: str) -> EventStream[Any]: ...
     @overload
     def events(self, name: str, type: type[V]) -> EventStream[V]: ...
     def events(self, name: str, type: Any = object) -> EventStream[Any]:  # noqa: A002 - the natural name
-        """The events of a name, one after another: ``async for order in ctx.events("order", Order): ...``."""
-        return EventStream(lambda: self.wait_for_external_event(name, type))
+        """The events of a name, one after another (O9): ``async for order in ctx.events("order", Order): ...``.
+
+        Args:
+          name, type: as for :meth:`wait_for_external_event`.
+
+        Raises:
+          ValueError, TypeError, NotStorable: as for :meth:`wait_for_external_event`.
+        """
+        return EventStream(self._waiting(name, type))
+
+    def _waiting(self, name: str, type_: Any) -> Callable[[], EventTask[Any]]:
+        """Makes waits for an event; what is wrong with its name or type is told now."""
+        kernel, folded = self._kernel, check_event_name(name)
+        codec = self._registry.values.codec(type_, place=f"event {name!r}")
+
+        def wait() -> EventTask[Any]:
+            kernel.check_running("an event is waited for")
+            kernel.waits += 1
+            return EventTask(kernel, kernel.events, folded, codec, kernel.waits, kernel.now)
+
+        return wait
 
     def when_all(self, tasks: Iterable[DurableTask[V]]) -> DurableTask[list[V]]:
         """A task that finishes when all have (O6): their results in order, or the first failure in order.
@@ -121,7 +134,11 @@ class WaitVerbs(ContextBase):
         return Nursery(self._kernel)
 
     def CancelScope(self, *, shield: bool = False) -> CancelScope:  # noqa: N802 - Trio's name
-        """A cancel scope without a time limit (O7)."""
+        """A cancel scope without a time limit (O7).
+
+        Raises:
+          TypeError: ``shield`` is no bool.
+        """
         return CancelScope(self._kernel, shield=shield)
 
     def move_on_after(self, seconds: timedelta | float, *, shield: bool = False) -> CancelScope:
@@ -130,7 +147,7 @@ class WaitVerbs(ContextBase):
         Raises:
           ValueError, TypeError: as for :meth:`create_timer`.
         """
-        return CancelScope(self._kernel, seconds=seconds, shield=shield)
+        return self._limited(seconds, shield=shield, fail=False)
 
     def fail_after(self, seconds: timedelta | float, *, shield: bool = False) -> CancelScope:
         """Like :meth:`move_on_after`, but leaving a body that was cut off raises TooSlowError (O7).
@@ -138,7 +155,13 @@ class WaitVerbs(ContextBase):
         Raises:
           ValueError, TypeError: as for :meth:`create_timer`.
         """
-        return CancelScope(self._kernel, seconds=seconds, shield=shield, fail=True)
+        return self._limited(seconds, shield=shield, fail=True)
+
+    def _limited(self, seconds: timedelta | float, *, shield: bool, fail: bool) -> CancelScope:
+        """A scope with a time limit, which counts from entering it."""
+        if seconds is None:  # pyright: ignore[reportUnnecessaryComparison] - callers are not always checked
+            raise TypeError("a time limit is a number of seconds or a timedelta, not None; ctx.CancelScope() has none")
+        return CancelScope(self._kernel, seconds=seconds, shield=shield, fail=fail)
 
 
 class EventStream(Generic[V]):

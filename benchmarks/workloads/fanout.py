@@ -1,17 +1,29 @@
-"""One orchestration that calls 1,000 activities at once and waits for all; from its start to its result, in seconds.
+"""One orchestration that calls 1,000 activities at once and waits for all, and one with 10,000; from start to result.
 
-Bare Python: awaiting the same function 1,000 times.
+The ratio of the two says how the cost grows with the width, as in ``steps``: 10 is linear, and the narrow one is run before and
+after the wide one. Then a hub that notes nothing runs the wide one three times: the most memory that the process has meanwhile
+(``RssAnon``, without mapped files), and how much of it is left after the third time, compared with after the first: 1 is no growth.
+Bare Python: awaiting the same function as often.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import trio
+from perdure.hub import TaskHub
 from perdure.orchestration import OrchestrationContext, orchestrator
 
 from ..definitions import hello
-from ..figures import Figure
-from ..measuring import Run, check
+from ..figures import MEGABYTES, TIMES, Figure
+from ..measuring import HUB_NAME, Run, anonymous_megabytes, check
 from ..workload import Workload
 from .sequence3 import bare_greetings
+
+if TYPE_CHECKING:
+    from ..measuring import Stopwatch, Stretch
+
+_SAMPLE_SECONDS = 0.01
 
 
 @orchestrator
@@ -22,12 +34,52 @@ async def spread(ctx: OrchestrationContext, width: int) -> int:
 
 
 async def _run(run: Run) -> list[Figure]:
-    width = run.count(1000, 2)
+    narrow, wide = run.count(1000, 2), run.count(10_000, 20)
     async with run.hub([hello, spread]) as (hub, watch):
-        with watch.stretch() as stretch:
-            got = await (await hub.start(spread, width)).result()
-        check("the number of results", got, width)
-    return [stretch.duration("start to result", width, bare_seconds=await bare_greetings(width))]
+        first = await _timed(hub, watch, narrow)
+        second = await _timed(hub, watch, wide)
+        third = await _timed(hub, watch, narrow)
+    peak, growth = await _memory(run, wide)
+    an_activity = await bare_greetings(1000) / 1000
+    return [
+        first.duration("start to result", narrow, bare_seconds=an_activity * narrow),
+        second.duration("10,000 activities", wide, bare_seconds=an_activity * wide),
+        Figure("ratio of the two", TIMES, 2 * second.seconds / (first.seconds + third.seconds), target=15),
+        Figure("most memory", MEGABYTES, peak, target=100),
+        Figure("memory kept, third to first", TIMES, growth, target=1.2),
+    ]
 
 
-WORKLOAD = Workload("fanout", "one orchestration with 1,000 activities at once", _run)
+async def _timed(hub: TaskHub, watch: Stopwatch, width: int) -> Stretch:
+    with watch.stretch() as stretch:
+        await _spread(hub, width)
+    return stretch
+
+
+async def _memory(run: Run, width: int) -> tuple[float, float]:
+    """The most memory while it is run three times, in megabytes, and the ratio of what is left after the third to after the first."""
+    most = 0.0
+    after: list[float] = []
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, anonymous_megabytes())
+            await trio.sleep(_SAMPLE_SECONDS)
+
+    # The plain default storage: noting what is written, as the timed hub does, would take memory.
+    async with TaskHub(HUB_NAME, [hello, spread], storage=run.folder / "plain") as hub, trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        for _ in range(3):
+            await _spread(hub, width)
+            await hub.wait_idle()
+            after.append(anonymous_megabytes())
+        nursery.cancel_scope.cancel()
+    return max(most, *after), after[-1] / after[0]
+
+
+async def _spread(hub: TaskHub, width: int) -> None:
+    check("the number of results", await (await hub.start(spread, width)).result(), width)
+
+
+WORKLOAD = Workload("fanout", "one orchestration with 1,000 and with 10,000 activities at once, and the memory of it", _run)

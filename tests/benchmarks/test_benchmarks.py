@@ -74,7 +74,7 @@ def test_the_file_has_the_documented_shape(tmp_path: Path, capsys: pytest.Captur
     assert content["settings"] == {"runs": 2, "scale": _TINY}
     assert set(content["workloads"]) == {"fanout"}
     assert set(content["workloads"]["fanout"]) == {"measures", "foreign_cpu", "figures"}
-    (figure,) = content["workloads"]["fanout"]["figures"]
+    figure = content["workloads"]["fanout"]["figures"][0]
     assert set(figure) == {
         "name", "unit", "median", "min", "max", "values", "target", "lmdb", "bare", "operations", "cpu_us", "commits",
     }  # fmt: skip

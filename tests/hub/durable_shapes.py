@@ -1,23 +1,15 @@
-"""Shapes of timers, scopes, nurseries, retries, patches and renewals for the harness in ``test_scopes_on_the_hub``.
-
-A :class:`Plan` is an orchestrator, the events that are raised to it at given times, and what must come of it, however
-often the hub is restarted meanwhile.
-"""
+"""Scenarios of timers, scopes, nurseries, retries, patches and renewals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import trio
-from attrs import field, frozen
 from perdure.entities import EntityOperationFailed
 from perdure.orchestration import (
     ActivityFailed,
     Cancelled,
     OrchestrationContext,
-    Orchestrator,
     RetryPolicy,
     SubOrchestrationFailed,
     TaskCancelled,
@@ -26,50 +18,11 @@ from perdure.orchestration import (
     orchestrator,
 )
 
+from .scenarios import defined, plan, raising
 from .virtual import Tally
 
 Context = OrchestrationContext
-
-
-@frozen
-class Plan:
-    """One shape.
-
-    Attributes:
-      orchestrator: it is started as the instance ``plan``.
-      result: and completes with that.
-      events: raised to it: virtual seconds, name, value.
-      tallies: the values of tallies in the end.
-    """
-
-    orchestrator: Orchestrator[Any]
-    result: Any
-    events: tuple[tuple[float, str, Any], ...] = ()
-    tallies: dict[str, int] = field(factory=dict[str, int])
-
-    def __str__(self) -> str:
-        return self.orchestrator.name
-
-
-PLANS: list[Plan] = []
-DEFINITIONS: list[object] = [Tally]
-
-
-def plan(result: Any, *events: tuple[float, str, Any], **tallies: int) -> Callable[[Any], Any]:
-    """Take an orchestrator as a shape; a decorator."""
-
-    def take(body: Any) -> Any:
-        DEFINITIONS.append(body)
-        PLANS.append(Plan(body, result, events, tallies))
-        return body
-
-    return take
-
-
-def defined(definition: Any) -> Any:
-    """Take what the shapes call; a decorator."""
-    DEFINITIONS.append(definition)
-    return definition
+defined(Tally)
 
 
 # --- what they call
@@ -129,7 +82,7 @@ async def limits(ctx: Context) -> list[str]:
     return [*seen, str(round((ctx.now - begin).total_seconds()))]
 
 
-@plan(["inner", "outer", "shielded 7"], (40, "go", 7))
+@plan(["inner", "outer", "shielded 7"], raising("go", 7, at=40))
 @orchestrator
 async def nested_scopes(ctx: Context) -> list[str]:
     """Scopes in scopes, and a shield."""
@@ -161,7 +114,7 @@ async def everything_inside(ctx: Context) -> str:
     return "went on"
 
 
-@plan("late", (100, "ok", None))
+@plan("late", raising("ok", at=100))
 @orchestrator
 async def approval(ctx: Context) -> str:
     """A race that the timer wins."""
@@ -189,7 +142,7 @@ async def concurrent(ctx: Context) -> list[str]:
     return [*seen, "all"]
 
 
-@plan(["cancelled b", "ValueError boom"], (15, "go", None))
+@plan(["cancelled b", "ValueError boom"], raising("go", at=15))
 @orchestrator
 async def failing_nursery(ctx: Context) -> list[str]:
     """One task fails, the other one is cancelled."""
@@ -283,7 +236,7 @@ async def always_failing(ctx: Context) -> None:
 # --- events, renewals, patches
 
 
-@plan([1, 2, 3], (10, "n", 1), (20, "N", 2), (30, "n", 3), (40, "n", 0))
+@plan([1, 2, 3], raising("n", 1, at=10), raising("N", 2, at=20), raising("n", 3, at=30), raising("n", 0, at=40))
 @orchestrator
 async def stream(ctx: Context) -> list[int]:
     """An iterator over events."""
@@ -295,7 +248,7 @@ async def stream(ctx: Context) -> list[int]:
     return seen
 
 
-@plan([1, 2, 3], (10, "n", 1), (20, "n", 2), (30, "n", 3))
+@plan([1, 2, 3], raising("n", 1, at=10), raising("n", 2, at=20), raising("n", 3, at=30))
 @orchestrator
 async def renewed(ctx: Context, seen: list[int] = []) -> list[int]:  # noqa: B006 - each execution decodes its own
     """One event an execution, with a timer beside it."""

@@ -1,17 +1,13 @@
-"""Bad definitions, starts, events, and folders that are no hub: each is told clearly, and nothing is half-done."""
+"""Bad definitions, starts, events and other requests: each is told clearly, and nothing is half-done."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from types import ModuleType
 from typing import Any
 
-import lmdb
 import pytest
-import trio
 from attrs import define
 from perdure.entities import DefinitionError, Entity, EntityOperationFailed, entity
 from perdure.hub import TaskHub
@@ -25,8 +21,7 @@ from perdure.orchestration import (
     activity,
     orchestrator,
 )
-from perdure.storage import NotStorable, StorageUnusable
-from perdure.storage.lmdb_store import LmdbStore
+from perdure.storage import NotStorable
 from perdure.storage.memory_store import MemoryStore
 from perdure.testing.scripted_store import ScriptedStore
 
@@ -204,6 +199,57 @@ REFUSED: dict[str, tuple[type[Exception], str, Verb]] = {
     "history of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.get_history("nobody")),
     "description of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.describe("nobody")),
     "result of nobody": (InstanceNotFound, "there is no instance 'nobody'", lambda hub: hub.wait_for_result("nobody")),
+    "terminate with a word for recursive": (
+        TypeError,
+        "recursive is True or False, not str: 'no'",
+        lambda hub: hub.terminate("there", recursive="no"),
+    ),
+    "purge with a word for force": (
+        TypeError,
+        "force is True or False, not str: 'no'",
+        lambda hub: hub.purge_instance("there", force="no"),
+    ),
+    "restart with a word for new_id": (TypeError, "new_id is True or False", lambda hub: hub.restart("over", new_id="no")),
+    "restart with an unknown if_exists": (
+        ValueError,
+        "if_exists is one of 'fail', .*not 'perhaps'",
+        lambda hub: hub.restart("over", new_id=False, if_exists="perhaps"),
+    ),
+    "a query for an unknown status": (
+        ValueError,
+        "'Runing' is not a valid RuntimeStatus; there are: Pending, Running",
+        lambda hub: hub.query_instances(status="Runing"),
+    ),
+    "a query for a name that is no text": (TypeError, "name is a str, not int: 7", lambda hub: hub.query_instances(name=7)),
+    "a query for half a character": (ValueError, "id_prefix.*surrogate", lambda hub: hub.query_instances(id_prefix="\ud800")),
+    "a query for a tag that is no text": (
+        TypeError,
+        "a tag is a str, not int: 7",
+        lambda hub: hub.query_instances(tags={"a": 7}),
+    ),
+    "a query for tags that are none": (TypeError, "tags is a mapping", lambda hub: hub.query_instances(tags="a")),
+    "a query for a naive time": (ValueError, "naive", lambda hub: hub.query_instances(created_from=datetime(2040, 1, 1))),
+    "a page of so many": (ValueError, "1 to 10000 items, not 'many'", lambda hub: hub.query_instances(limit="many")),
+    "a purge for a name that is no text": (TypeError, "name is a str, not int: 7", lambda hub: hub.purge(name=7)),
+    "a change of what is no status": (
+        TypeError,
+        "known is what instance.status",
+        lambda hub: hub.wait_for_status_change("there", "Running"),
+    ),
+    "a start at a naive time": (ValueError, "naive", lambda hub: hub.start(receive, start_at=datetime(2040, 1, 1))),
+    "event to an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.raise_event(Account.at("a"), "go")),
+    "cancel an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.cancel(Account.at("a"))),
+    "suspend an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.suspend(Account.at("a"))),
+    "rewind an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.rewind(Account.at("a"))),
+    "restart an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.restart(Account.at("a"))),
+    "query an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.query(Account.at("a"), "x")),
+    "update an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.update(Account.at("a"), "x")),
+    "purge an entity": (TypeError, "instance id is a str, not EntityRef", lambda hub: hub.purge_instance(Account.at("a"))),
+    "start under an entity's id": (
+        TypeError,
+        "instance id is a str, not EntityRef",
+        lambda hub: hub.start(receive, instance_id=Account.at("a")),
+    ),
     "a negative timeout": (ValueError, "timeout is a number of seconds", lambda hub: hub.wait_for_result("there", -1)),
     "a timeout in words": (ValueError, "timeout is a number of seconds", lambda hub: hub.wait_for_result("there", "soon")),
     "a timeout for what has ended": (ValueError, "timeout is a number of seconds", lambda hub: hub.wait_for_result("over", -1)),
@@ -265,118 +311,3 @@ async def test_a_bad_event_name_fails_the_code_that_used_it_and_not_the_hub(name
         assert await hub.call_entity(Herald.at("h"), Herald.count) == 1
     async with bank(store, Herald, announces) as hub:
         assert await hub.call_entity(Herald.at("h"), Herald.count) == 2
-
-
-# --- folders
-
-
-def _a_file(folder: Path) -> None:
-    folder.write_text("not a folder")
-
-
-def _other_files(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "holiday.jpg").write_bytes(b"\xff\xd8")
-
-
-def _foreign_lmdb(folder: Path) -> None:
-    folder.mkdir()
-    with lmdb.open(str(folder)) as environment, environment.begin(write=True) as change:
-        change.put(b"somebody", b"else's")
-
-
-def _newer_format(folder: Path) -> None:
-    _hub(folder)
-    marker = folder / "hub.json"
-    marker.write_text(json.dumps({**json.loads(marker.read_text()), "format": 999}))
-
-
-def _foreign_product(folder: Path) -> None:
-    _hub(folder)
-    marker = folder / "hub.json"
-    marker.write_text(json.dumps({**json.loads(marker.read_text()), "product": "other"}))
-
-
-def _broken_marker(folder: Path) -> None:
-    _hub(folder)
-    (folder / "hub.json").write_text("{")
-
-
-def _no_data(folder: Path) -> None:
-    _hub(folder)
-    (folder / "data.mdb").unlink()
-
-
-def _empty_data(folder: Path) -> None:
-    _hub(folder)
-    (folder / "data.mdb").write_bytes(b"")
-
-
-def _text_as_data(folder: Path) -> None:
-    _hub(folder)
-    (folder / "data.mdb").write_text("SQLite format 3" * 1000)
-
-
-def _hub(folder: Path) -> None:
-    store = LmdbStore(folder)
-    store.open()
-    store.close()
-
-
-UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a file": (_a_file, "is a file; a hub needs a folder of its own. Choose another path"),
-    "other files": (_other_files, "has no hub.json: it holds other files. Choose another path"),
-    "a foreign LMDB database": (_foreign_lmdb, "an LMDB database that is no Perdure hub"),
-    "a newer format": (_newer_format, "written by a newer Perdure .format 999.*Use that version"),
-    "another product's store": (_foreign_product, "a store of 'other', not of 'perdure'"),
-    "a broken marker": (_broken_marker, "hub.json is damaged .*Restore the hub from a backup"),
-    "a hub without data": (_no_data, "data.mdb is missing: the hub had been created"),
-    "a hub with empty data": (_empty_data, "data.mdb is empty: the hub had been created"),
-    "a hub with other data": (_text_as_data, "is no LMDB page|damaged"),
-}
-
-
-@pytest.mark.parametrize("case", UNUSABLE)
-async def test_a_folder_that_is_no_usable_hub_is_refused_and_left_alone(case: str, tmp_path: Path) -> None:
-    """The error names the path, what is wrong, and what to do; what is there is not changed, and another hub can be opened."""
-    make, says = UNUSABLE[case]
-    folder = tmp_path / "bank"
-    make(folder)
-    before = dict(_contents(folder))
-    with pytest.raises(StorageUnusable, match=says) as refused:
-        async with bank(tmp_path):
-            pytest.fail("it was opened")
-    assert str(folder) in str(refused.value)
-    assert dict(_contents(folder)) == before
-    async with TaskHub("Other", [Account], tmp_path) as hub:
-        assert await hub.call_entity(Account.at("a"), Account.deposit, 1) == 1
-
-
-def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    for file in [path] if path.is_file() else sorted(path.iterdir()):
-        if file.name != "lock.mdb":
-            yield file.name, file.read_bytes()
-
-
-async def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
-    """A folder that cannot be created is told with its path."""
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageUnusable, match=r"file.* cannot be created"):
-        async with bank(tmp_path / "file" / "deeper"):
-            pytest.fail("it was opened")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
-    """The error says which path cannot be written."""
-
-    async def run() -> None:
-        async with bank(tmp_path):
-            pytest.fail("it was opened")
-
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(StorageUnusable, match="Permission denied"):
-            trio.run(run)
-    finally:
-        tmp_path.chmod(0o700)

@@ -149,7 +149,7 @@ async def test_O14_a_predicate_that_raises(autojump_clock: Clock) -> None:
 
 
 async def test_O14_huge_coefficients(autojump_clock: Clock) -> None:
-    """10,000 attempts with coefficient 10 overflow nothing: the waits are capped."""
+    """With coefficient 10, attempts beyond the 309th, whose waits are no numbers any more, begin as the cap says."""
     attempts = Attempts([], good=400)
     policy = RetryPolicy(10_000, 1, coefficient=10, max_interval=1)
     assert await tried(MemoryStore(), 64 << 20, attempts, retry=policy) == "good at 400"

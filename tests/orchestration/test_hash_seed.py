@@ -40,3 +40,28 @@ def test_O2_the_order_of_hashes_decides_nothing() -> None:
     assert len(runs[0][1]) > 500
     for _, lines in runs[1:]:
         assert lines == runs[0][1]
+
+
+REPLAYS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.histories import test_histories as histories
+
+print(hash("a text"))
+for golden in histories.HISTORIES:
+    histories.test_O3_a_golden_history_replays_up_to_each_turn(golden)
+    histories.test_O3_a_golden_history_ends_as_it_did(golden)
+print(len(histories.HISTORIES))
+"""
+
+
+def test_O2_a_journal_of_another_seed_replays() -> None:
+    """Journals that a process with one hash seed has stored fit the code in processes with others, to the last byte."""
+    told: set[str] = set()
+    for seed in ("0", "4242"):
+        program = [sys.executable, "-c", REPLAYS, str(ROOT)]
+        run = subprocess.run(program, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
+        hashed, count = run.stdout.split()
+        told.add(hashed)
+        assert int(count) > 50
+    assert len(told) == 2, "the seeds had no effect"

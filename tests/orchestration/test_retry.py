@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from perdure.entities.messages import Failure
 from perdure.entities.times import LATEST
 from perdure.orchestration import ActivityFailed, FailureDetails, OrchestrationContext, RetryPolicy, orchestrator
 from perdure.orchestration.history import CallChild, ScheduleActivity, StartTimer
-from perdure.orchestration.retry import step_and_attempt
+from perdure.orchestration.messages import SetTimer, TaskResult, TimerDue
+from perdure.orchestration.retry import attempt_id, step_and_attempt
 
-from .helpers import SECOND, Bench
+from .helpers import EXECUTION, SECOND, Bench
 from .timing import timed
 from .work import WORK, add
 
@@ -196,6 +198,31 @@ def test_O14_no_timer_after_the_last_attempt() -> None:
     subject.fails("1r2", ValueError("second"))
     assert subject.output == "second"
     assert not subject.timers
+
+
+def test_O14_ten_thousand_attempts() -> None:
+    """With coefficient 10 all 10,000 attempts are made, none waits longer than the cap, and the last failure is raised."""
+
+    @orchestrator
+    async def calls(ctx: Context) -> str:
+        policy = RetryPolicy(10_000, 1, coefficient=10, max_interval=60)
+        try:
+            await ctx.call_activity(add.options(retry=policy), 1, 1)
+        except ActivityFailed as error:
+            return error.failure.message
+        return "no failure"
+
+    subject = Bench(calls, *WORK).subject(calls)
+    failure = Failure(FAILURE)
+    for attempt in range(1, 10_000):
+        effects = subject.run(3, TaskResult(EXECUTION, attempt_id("1", attempt), failure))
+        (timer,) = [effect for effect in effects if isinstance(effect, SetTimer)]
+        assert timer.fire_at <= subject.machine.now + 60 * SECOND
+        subject.run(3, TimerDue(EXECUTION, timer.task))
+    subject.run(3, TaskResult(EXECUTION, "1r10000", Failure(FailureDetails("ValueError", "the last"))))
+    assert subject.output == "the last"
+    assert len([entry for entry in subject.journal if isinstance(entry, ScheduleActivity)]) == 10_000
+    assert len([entry for entry in subject.journal if isinstance(entry, StartTimer)]) == 9_999
 
 
 def test_O14_a_replay_draws_the_same_jitter() -> None:
