@@ -1,4 +1,4 @@
-"""The folder of a hub on disk: how it comes to exist, and how another one is told from it.
+"""The folder of a hub on disk: what is in it, and how another one is told from it.
 
 A hub ``bank`` in the folder ``data`` consists of::
 
@@ -6,11 +6,11 @@ A hub ``bank`` in the folder ``data`` consists of::
     data/bank/hub.json         the marker: format and identity; says that data must exist
     data/bank/data.mdb         the data; its table ``meta`` repeats format and identity in the record ``header``
     data/bank/lock.mdb         LMDB's own; nobody else opens it (closing any copy of it drops LMDB's locks)
+    data/bank/witness          how far the data must have come, and how the hub was left (:mod:`.lmdb_witness`)
 
 Rules:
 
-1. A hub appears whole or not at all. It is made in a folder ``bank.tmp-<random>`` beside its place, forced to disk,
-   and renamed. What is left of an attempt that was cut off is removed at the next opening.
+1. A hub appears whole or not at all (:mod:`perdure.storage.lmdb_building`).
 2. Whoever creates, checks or opens the folder holds the owner lock. That is why the lock stands beside the folder
    and not in it: it must be held before the folder exists, and a file inside the temporary folder would be a
    different file for each of two creators.
@@ -23,20 +23,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
-import shutil
 from pathlib import Path
 from typing import Any, Final, cast
 
 import lmdb
 from attrs import asdict, frozen
 
-from .batch_rules import HEADER_KEY
 from .errors import StorageUnusable
-from .lmdb_preflight import check_data_file
-from .records import RecordSeal
-from .tables import META, TABLES
+from .tables import TABLES
 
 FORMAT_VERSION: Final = 1
 """The format of the tables, keys and records that this program reads and writes."""
@@ -45,10 +40,8 @@ MARKER_FILE: Final = "hub.json"
 DATA_FILE: Final = "data.mdb"
 
 _PRODUCT: Final = "perdure"
-_MAP_BYTES_AT_CREATION: Final = 1 << 24
-_FOLDER_MODE: Final = 0o700
+FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
-_TEMPORARY: Final = re.compile(r"\.tmp-[0-9a-f]{16}")
 
 
 @frozen
@@ -64,6 +57,11 @@ class HubHeader:
     product: str
     format: int
     hub_id: str
+
+    @classmethod
+    def of_new_hub(cls) -> HubHeader:
+        """The header of a hub that does not exist yet."""
+        return cls(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
 
     def to_bytes(self) -> bytes:
         """The header as JSON."""
@@ -107,29 +105,10 @@ def make_parents(folder: Path) -> None:
     try:
         missing = [parent for parent in folder.parents if not parent.exists()]
         for parent in reversed(missing):
-            parent.mkdir(_FOLDER_MODE, exist_ok=True)
-            _force(parent.parent)
+            parent.mkdir(FOLDER_MODE, exist_ok=True)
+            force(parent.parent)
     except OSError as error:
         raise StorageUnusable(f"the folder {folder.parent} for a hub cannot be created: {error}") from error
-
-
-def prepare(folder: Path) -> HubHeader:
-    """Create the hub if there is none, and check everything that can be checked without opening it.
-
-    Call it as the owner.
-
-    Raises:
-      StorageUnusable: the hub can be neither created nor used.
-    """
-    try:
-        _remove_abandoned(folder)
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            _create(folder)
-        return _check(folder)
-    except OSError as error:
-        raise StorageUnusable(f"the hub folder {folder} cannot be used: {error}") from error
-    except lmdb.Error as error:
-        raise StorageUnusable(f"a hub cannot be created in {folder}: {error}") from error
 
 
 def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
@@ -149,50 +128,43 @@ def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
         str(folder),
         map_size=max(map_bytes, 2 * file_bytes),
         subdir=True,
-        mode=_FOLDER_MODE,  # LMDB takes the execute bits off for files
+        mode=FOLDER_MODE,  # LMDB takes the execute bits off for files
         max_dbs=len(TABLES),
         max_spare_txns=1,
         lib_version=0,  # the engine of data format 1
     )
 
 
-def _create(folder: Path) -> None:
-    header = HubHeader(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
-    temporary = folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(8)}")
-    temporary.mkdir(_FOLDER_MODE)
-    with open_environment(temporary, _MAP_BYTES_AT_CREATION) as environment, environment.begin(write=True) as change:
-        handles = {table: environment.open_db(table.encode(), change) for table in TABLES}
-        change.put(HEADER_KEY, RecordSeal(META).seal(HEADER_KEY, header.to_bytes()), db=handles[META])
-    marker = os.open(temporary / MARKER_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    with os.fdopen(marker, "wb") as file:
-        file.write(header.to_bytes())
-    _force(temporary / MARKER_FILE)
-    _force(temporary / DATA_FILE)
-    _force(temporary)
-    temporary.rename(folder)
-    _force(folder.parent)
+def check_folder(folder: Path) -> HubHeader:
+    """What the hub in a folder is, as far as can be told without opening its data.
 
-
-def _check(folder: Path) -> HubHeader:
+    Raises:
+      StorageUnusable: there is no hub in it, or one that this program cannot use.
+      OSError: it cannot be read.
+    """
     if not folder.is_dir():
-        raise StorageUnusable(f"{folder} is a file; a hub needs a folder of its own. Choose another path")
+        what = "is a file; a hub needs a folder of its own" if folder.exists() else "does not exist"
+        raise StorageUnusable(f"{folder} {what}. Choose another path")
     marker = folder / MARKER_FILE
     if not marker.exists():
         foreign = (folder / DATA_FILE).exists()
         what = "an LMDB database that is no Perdure hub, or one that lost this file" if foreign else "other files"
         raise StorageUnusable(f"{folder} has no {MARKER_FILE}: it holds {what}. Choose another path, or restore the whole folder")
-    header = HubHeader.from_bytes(marker.read_bytes(), str(marker))
-    check_data_file(folder / DATA_FILE)
-    return header
+    return HubHeader.from_bytes(marker.read_bytes(), str(marker))
 
 
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.parent.iterdir():
-        if path.name.startswith(folder.name) and _TEMPORARY.fullmatch(path.name, len(folder.name)) and path.is_dir():
-            shutil.rmtree(path)
+def write_marker(folder: Path, header: HubHeader) -> None:
+    """Write the marker, whole or not at all, and force it to disk."""
+    written = folder / f"{MARKER_FILE}.new"
+    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(header.to_bytes())
+    force(written)
+    written.rename(folder / MARKER_FILE)
+    force(folder)
 
 
-def _force(path: Path) -> None:
+def force(path: Path) -> None:
     """Force a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
