@@ -90,6 +90,7 @@ class SignalIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """An entity accepts everything that it has room for."""
         del starting
+        runtime.space.check()
         check_room(runtime.residence.entities.get(self.target), self.target)
         return True
 
@@ -117,6 +118,7 @@ class StartIntent:
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """Apply ``if_exists`` (O4); a generated id is known not to exist."""
+        runtime.space.check()
         if self.generated:
             starting.add(self.instance_id)
             return True
@@ -169,6 +171,7 @@ class InstanceIntent:
         if self.instance_id not in starting:
             cell = running_cell(runtime, self.instance_id, self.verb)
             if isinstance(self.message, EventRaised):  # terminate, resume and the like must always get through
+                runtime.space.check()
                 check_room(cell, self.instance_id)
         return True
 

@@ -27,6 +27,7 @@ from .committer import last_time
 from .errors import HubClosed
 from .http_activity import HttpActivity
 from .runtime import Runtime, new_instance_id
+from .space import Space
 
 if TYPE_CHECKING:
     import cattrs
@@ -48,12 +49,20 @@ class HubOptions:
     clock: Callable[[], int] = wall_clock
     converter: cattrs.Converter | None = None
     http_transport: httpx.AsyncBaseTransport | None = None
+    quota: int | None = None
+    free_space_floor: int = limits.FREE_SPACE_FLOOR_BYTES
+    allow_network_filesystem: bool = False
 
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
+        for name, least in (("quota", 1), ("free_space_floor", 0)):
+            value = getattr(self, name)
+            missing = name == "quota" and value is None
+            if not missing and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise ValueError(f"{name} is a number of bytes, {least} or more, not {value!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
 
@@ -70,7 +79,13 @@ class OpenableHub:
         self._registry.define(definitions)
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
-        self._store: Store = LmdbStore(Path(storage) / self._name) if isinstance(storage, str | Path) else storage
+        if isinstance(storage, str | Path):
+            storage = LmdbStore(Path(storage) / self._name, allow_network_filesystem=options.allow_network_filesystem)
+        elif options.allow_network_filesystem:
+            raise ValueError(
+                "allow_network_filesystem goes with the path of a folder; a store of your own has such an option itself"
+            )
+        self._store: Store = storage
         self._runtime: Runtime | None = None
         self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._scope: trio.CancelScope | None = None
@@ -123,6 +138,7 @@ class OpenableHub:
                 request_ttl=options.request_ttl,
                 request_limit=options.request_limit,
                 stop_on_storage_error=options.on_storage_error == "stop",
+                space=Space(self._store, options.quota, options.free_space_floor),
             )
         except BaseException:
             await self._nursery.__aexit__(None, None, None)

@@ -29,6 +29,7 @@ from .recovery import Recovery
 from .requests import Requests
 from .residence import Residence
 from .scheduler import Scheduler
+from .space import Space
 from .timers import Timers
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Runtime:
       store: its storage, owned by it.
       registry: its definitions.
       clock: its clock.
+      space: whether it has room for new work.
       residence, engine, committer, requests, timers, scheduler, activities, operations: its parts.
       result_waiters: clients that wait for an instance to finish, by instance id.
       crash: what stopped the hub, if anything did.
@@ -64,10 +66,12 @@ class Runtime:
         request_ttl: float,
         request_limit: int,
         stop_on_storage_error: bool,
+        space: Space,
     ) -> None:
         self.store = store
         self.registry = registry
         self.clock = clock
+        self.space = space
         self.residence = Residence(store, registry, cache_bytes)
         self.committer = Committer(store, epoch, clock, self.residence, self._durable, self._tell_waiting)
         self.residence.under_way = self.committer.writes_under_way

@@ -48,6 +48,9 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
       converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
       http_transport: sends the requests of ``ctx.call_http``, and is closed with the hub: ``httpx.AsyncHTTPTransport(...)`` with
         certificates or a proxy of your own, in tests ``httpx.MockTransport(handler)``. By default httpx's own.
+      quota: bytes that the hub's data may have; beyond it new work is refused (``StorageFull``), and what runs goes on.
+      free_space_floor: bytes that must be free, on the disk and in the hub's file, for new work to be accepted.
+      allow_network_filesystem: let a network file system pass, on which LMDB is not reliable.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
@@ -69,10 +72,14 @@ class TaskHub(EntityVerbs, OrchestrationVerbs, DescribeVerbs):
         clock: Callable[[], int] = wall_clock,
         converter: cattrs.Converter | None = None,
         http_transport: httpx.AsyncBaseTransport | None = None,
+        quota: int | None = None,
+        free_space_floor: int = limits.FREE_SPACE_FLOOR_BYTES,
+        allow_network_filesystem: bool = False,
     ) -> None:
         options = HubOptions(
-            paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter, http_transport
-        )
+            paused, cache_bytes, threads_max, request_ttl, request_limit, on_storage_error, clock, converter, http_transport,
+            quota, free_space_floor, allow_network_filesystem,
+        )  # fmt: skip
         super().__init__(name, definitions, storage, options)
 
     def __repr__(self) -> str:
