@@ -35,7 +35,7 @@ class TimerRecord(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
         return TimerDue(self.execution, self.task)
 
 
-_decode = msgspec.msgpack.Decoder(TimerRecord).decode
+decode_timer = msgspec.msgpack.Decoder(TimerRecord).decode
 
 
 class Timers:
@@ -97,7 +97,7 @@ class Timers:
             return
         if value is not None:
             gone[key] = None
-            due.append(_decode(value))
+            due.append(decode_timer(value))
 
     def seconds_left(self, now: int) -> float:
         """Seconds until the next timer may be due; infinite without one."""

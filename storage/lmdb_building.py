@@ -19,7 +19,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -39,6 +39,7 @@ MAP_BYTES_AT_CREATION: Final = 1 << 24
 
 _TEMPORARY: Final = re.compile(r"\.tmp-[0-9a-f]{16}")
 _ROWS_AT_A_TIME: Final = 10_000
+_COPIED_AT_A_TIME: Final = 4 << 20
 _AT_WORKING_FOLDER: Final = -100
 _EXCHANGE: Final = 2
 
@@ -78,28 +79,35 @@ class FolderBuilder:
         Args:
           header: what the hub is.
           record: its last commit; the one of a new hub if left out.
-          rows: table, key and value of each record, without those that belong to the store itself.
+          rows: table, key and value of each record as it is stored, with its checksum (:class:`.records.RecordSeal`), without
+              those that belong to the store itself. Of two with one key the first counts.
           map_bytes: how much address space to take; more than all rows.
 
         Returns:
           How many rows were written.
 
         Raises:
-          lmdb.Error, OSError: it cannot be written.
+          StorageUnusable: it cannot be written.
         """
-        seals = {table: RecordSeal(table) for table in TABLES}
+        try:
+            return self._fill(header, record, rows, map_bytes)
+        except lmdb.Error as error:
+            raise StorageUnusable(f"the data of a hub cannot be written to {self.temporary.parent}: {error}") from error
+
+    def _fill(self, header: HubHeader, record: CommitRecord, rows: Iterable[tuple[str, bytes, bytes]], map_bytes: int) -> int:
+        seal = RecordSeal(META)
         waiting = iter(rows)
         written = 0
         with open_environment(self.temporary, map_bytes) as environment:
             with environment.begin(write=True) as change:
                 handles = {table: environment.open_db(table.encode(), change) for table in TABLES}
                 for key, value in ((HEADER_KEY, header.to_bytes()), (COMMIT_KEY, record.to_bytes())):
-                    change.put(key, seals[META].seal(key, value), db=handles[META])
+                    change.put(key, seal.seal(key, value), db=handles[META])
             while some := list(islice(waiting, _ROWS_AT_A_TIME)):
                 written += len(some)
                 with environment.begin(write=True) as change:
                     for table, key, value in some:
-                        change.put(key, seals[table].seal(key, value), db=handles[table])
+                        change.put(key, value, db=handles[table], overwrite=False)
         return written
 
     def finish(self, header: HubHeader, left: WitnessRecord | None, keep_replaced_as: Path | None = None) -> Path | None:
@@ -135,6 +143,28 @@ class FolderBuilder:
         return replaced
 
 
+def copy_file(source: Path, target: Path, progress: Callable[[int], None] | None = None) -> None:
+    """Copy a file, only for this user to read, and force it to disk.
+
+    Args:
+      source: the file.
+      target: a path where there is none.
+      progress: is told how many bytes were copied so far.
+
+    Raises:
+      OSError: it cannot be read or written.
+    """
+    copied = 0
+    with source.open("rb") as reading, os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writing:
+        while piece := reading.read(_COPIED_AT_A_TIME):
+            writing.write(piece)
+            copied += len(piece)
+            if progress is not None:
+                progress(copied)
+        writing.flush()
+        os.fsync(writing.fileno())
+
+
 def prepare(folder: Path) -> HubHeader:
     """Create the hub if there is none, and check everything that can be checked without opening it.
 
@@ -151,8 +181,6 @@ def prepare(folder: Path) -> HubHeader:
         return check_folder(folder)
     except OSError as error:
         raise StorageUnusable(f"the hub folder {folder} cannot be used: {error}") from error
-    except lmdb.Error as error:
-        raise StorageUnusable(f"a hub cannot be created in {folder}: {error}") from error
 
 
 def _remove_abandoned(folder: Path) -> None:

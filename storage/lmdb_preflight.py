@@ -35,7 +35,9 @@ _PAGE_BYTES_MAX: Final = 32768
 
 
 @frozen
-class _Meta:
+class Meta:
+    """What a meta page says: the size of pages, the number of the last one, and of the transaction that wrote it."""
+
     page_bytes: int
     last_page: int
     transaction: int
@@ -50,7 +52,7 @@ def check_data_file(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            meta = _newest_meta(file.fileno(), path, size)
+            meta = newest_meta(file.fileno(), path, size)
     except FileNotFoundError as error:
         raise StorageUnusable(f"{path} is missing: the hub had been created. Restore it from a backup") from error
     except OSError as error:
@@ -67,13 +69,18 @@ def pad_to_last_page(path: Path) -> None:
     """
     with path.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
-        meta = _newest_meta(file.fileno(), path, size)
+        meta = newest_meta(file.fileno(), path, size)
         wanted = (meta.last_page + 1) * meta.page_bytes
         if size < wanted:
             file.truncate(wanted)
 
 
-def _newest_meta(descriptor: int, path: Path, size: int) -> _Meta:
+def newest_meta(descriptor: int, path: Path, size: int) -> Meta:
+    """The meta page that counts.
+
+    Raises:
+      StorageUnusable: one of the two is damaged, or the file is empty.
+    """
     if size == 0:
         raise StorageUnusable(f"{path} is empty: the hub had been created. Restore it from a backup")
     first = _read_meta(descriptor, 0, path)
@@ -81,7 +88,7 @@ def _newest_meta(descriptor: int, path: Path, size: int) -> _Meta:
     return max(first, second, key=lambda meta: meta.transaction)
 
 
-def _read_meta(descriptor: int, offset: int, path: Path) -> _Meta:
+def _read_meta(descriptor: int, offset: int, path: Path) -> Meta:
     page = os.pread(descriptor, _META_BYTES, offset)
     place = f"the meta page at byte {offset} of {path}"
     if len(page) < _META_BYTES:
@@ -96,4 +103,4 @@ def _read_meta(descriptor: int, offset: int, path: Path) -> _Meta:
         raise StorageUnusable(f"{place} has LMDB data format {data_format}; a hub has data format {_DATA_FORMAT}")
     if not _PAGE_BYTES_MIN <= page_bytes <= _PAGE_BYTES_MAX or page_bytes & (page_bytes - 1):
         raise StorageUnusable(f"{place} says that pages have {page_bytes} bytes, which none can have: it is damaged")
-    return _Meta(page_bytes, last_page, transaction)
+    return Meta(page_bytes, last_page, transaction)
