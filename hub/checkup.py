@@ -277,6 +277,8 @@ def _page_findings(data: Quiet, say: Say) -> list[Finding]:
             try:
                 records.header()
                 records.commit()
+                lost_ways = (what for table in tables.TABLES for what in records.unfindable(table))
+                findings.extend(Finding("page", what, remedy) for what in lost_ways)
             except (StorageError, ValueError) as error:
                 findings.append(Finding("page", str(error), remedy))
     return findings

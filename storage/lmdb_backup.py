@@ -193,6 +193,7 @@ def _proved(folder: Path, header: HubHeader, source_bytes: int, progress: Progre
         except DamagedRecord as error:
             raise _damaged(folder, [str(error)]) from error
         for table in TABLES:
+            damaged.extend(records.unfindable(table))
             for key, stored in records.rows(table):
                 done += 1
                 try:

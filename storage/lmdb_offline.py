@@ -201,6 +201,18 @@ class StoredRecords:
             if cursor.set_range(start):
                 yield from (row for row in cursor.iternext() if table != META or row[0] not in STORE_KEYS)
 
+    def unfindable(self, table: str) -> Iterator[str]:
+        """What is wrong with the way to each record that a walk over the table meets and a search does not.
+
+        The page verifier passes a branch page whose separating key has changed, as long as the keys of that page stay in order.
+
+        Raises:
+          StorageError: a page cannot be read.
+        """
+        for key, stored in self.rows(table):
+            if self.stored(table, key) != stored:
+                yield f"the record {key.hex()} of table {table!r} is there, but a search does not find it: a branch page is damaged"
+
     def unseal(self, table: str, key: bytes, stored: bytes) -> bytes:
         """The value of a stored record.
 

@@ -30,6 +30,9 @@ _MAGIC: Final = 0xBEEFC0DE
 _DATA_FORMAT: Final = 1
 _META_FLAG: Final = 0x08
 _META_BYTES: Final = 152
+_UNWRITTEN_BYTES_MAX: Final = 1 << 30
+"""No transaction leaves more than this, and as much again as the file has, unwritten at its end."""
+
 _PAGE_BYTES_MIN: Final = 512
 _PAGE_BYTES_MAX: Final = 32768
 
@@ -57,7 +60,13 @@ def check_data_file(path: Path) -> bool:
         raise StorageUnusable(f"{path} is missing: the hub had been created. Restore it from a backup") from error
     except OSError as error:
         raise StorageUnusable(f"{path} cannot be read: {error}") from error
-    return size < (meta.last_page + 1) * meta.page_bytes
+    wanted = (meta.last_page + 1) * meta.page_bytes
+    if wanted > 2 * size + _UNWRITTEN_BYTES_MAX:
+        raise StorageUnusable(
+            f"the newer meta page of {path} says that the file has {wanted} bytes, and it has {size}: it is damaged, or the file "
+            "was truncated. Restore it from a backup"
+        )
+    return size < wanted
 
 
 def pad_to_last_page(path: Path) -> None:

@@ -119,7 +119,7 @@ class Salvage:
 
     def _run(self, number: int) -> range:
         """The pages of an overflow run."""
-        page = self._page(number) if number <= self._last_page else None
+        page = self._page(number) if 2 <= number <= self._last_page else None
         if page is None or not _flags(page) & _OVERFLOW:
             return range(0)
         return range(number, min(number + struct.unpack_from("=I", page, 12)[0], self._last_page + 1))
@@ -131,8 +131,9 @@ class Salvage:
             return data
         number, size = struct.unpack_from("=QI", data)
         run = self._run(number)
-        room = len(run) * self._page_bytes - _HEADER_BYTES
-        return os.pread(self._file, min(size, max(room, 0)), number * self._page_bytes + _HEADER_BYTES)
+        if size > len(run) * self._page_bytes - _HEADER_BYTES:
+            return b""
+        return os.pread(self._file, size, number * self._page_bytes + _HEADER_BYTES)
 
     def _proved(self, node: tuple[bytes, bytes, int]) -> Iterator[tuple[str, bytes, bytes]]:
         key, stored = node[0], self._data(node)
