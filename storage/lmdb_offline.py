@@ -179,8 +179,9 @@ class StoredRecords:
         return HubHeader.from_bytes(self.unseal(META, HEADER_KEY, stored), "the header record")
 
     def counted(self, table: str) -> int:
-        """How many records LMDB says that a table has."""
-        return self._transaction.stat(self._handles[table])["entries"]
+        """How many records LMDB says that a table has, without those that belong to the store itself."""
+        own = sum(self.stored(table, key) is not None for key in STORE_KEYS) if table == META else 0
+        return self._transaction.stat(self._handles[table])["entries"] - own
 
     def stored(self, table: str, key: bytes) -> bytes | None:
         """A record as it is stored, with its checksum.
