@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -266,6 +267,32 @@ def test_D9_damaged_pages_are_found_and_the_rest_is_saved(hub: Path) -> None:
     assert 180 < len(rows(hub, tables.PAYLOADS)) < 200
     assert check(hub).sound
     trio.run(_works, hub.parent)
+
+
+def test_D9_a_record_that_no_search_finds_is_found(hub: Path) -> None:
+    """A changed separating key, which leaves every page in order, is reported; a repair makes the record findable again."""
+    change(hub, lambda _: {tables.PAYLOADS: {keys.u64(1) + keys.u64(n): b"x" * 400 for n in range(200)}})
+    data = hub / "data.mdb"
+    content = bytearray(data.read_bytes())
+    separators = [at for n in range(1, 200) for at in places(content, b"\x10\0" + keys.u64(1) + keys.u64(n))]
+    branch = next(at for at in separators if content[at // 4096 * 4096 + 10] == 1)
+    lost = bytes(content[branch + 2 : branch + 18])
+    content[branch + 17] += 1
+    data.write_bytes(content)
+    (finding,) = check(hub).findings
+    assert "a search does not find it" in finding.what
+    assert lost.hex() in finding.what
+    report = check(hub, repair=True)
+    assert report.sound
+    assert len(rows(hub, tables.PAYLOADS)) == 200
+    store = Owner.of(LmdbStore(hub)).store
+    assert store.get(tables.PAYLOADS, lost) == b"x" * 400
+    store.close()
+
+
+def places(content: bytes | bytearray, sought: bytes) -> list[int]:
+    """Where some bytes stand."""
+    return [match.start() for match in re.finditer(re.escape(sought), content)]
 
 
 def test_D9_a_truncated_file_is_reported(hub: Path) -> None:

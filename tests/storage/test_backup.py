@@ -126,6 +126,28 @@ def test_a_replaced_hub_is_kept(hub: Path, tmp_path: Path) -> None:
     assert contents(made.replaced) == {**old, b"later": b"v"}
 
 
+@pytest.mark.parametrize("verb", ["restore", "compact"])
+def test_there_is_never_a_moment_without_the_hub(hub: Path, tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a hub is replaced its place is never empty: whoever opened it then would make a new one."""
+    filled(hub)
+    backup(hub, tmp_path / "saved")
+    rename = Path.rename
+    renamed: list[Path] = []
+
+    def watched(path: Path, target: Path) -> Path:
+        made = rename(path, target)
+        renamed.append(path)
+        assert check_folder(hub)
+        return made
+
+    monkeypatch.setattr(Path, "rename", watched)
+    if verb == "restore":
+        restore(tmp_path / "saved", hub, replace=True)
+    else:
+        compact(hub)
+    assert renamed
+
+
 def test_a_running_hub_is_not_replaced_or_compacted(hub: Path, tmp_path: Path) -> None:
     """Both need a hub that nobody runs; the refusal names the process."""
     filled(hub)

@@ -128,8 +128,9 @@ def test_an_older_data_file_is_noticed(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["restarted", "suspect", "unknown"])
-def test_pages_are_verified_before_the_first_turn(folder: Path, left: str) -> None:
-    """After a restart of the machine, a failed check, or without a witness, damaged pages are found at opening."""
+def test_pages_are_verified_before_the_first_turn(folder: Path, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart of the machine, a failed check, or without a witness, damaged pages of any file are found at opening."""
+    monkeypatch.setattr(lmdb_pages, "AT_ONCE_BYTES", 0)
     said = filled(folder)
     if left == "unknown":
         (folder / "witness").write_bytes(b"?")
