@@ -119,7 +119,7 @@ class EntityVerbs(OpenableHub):
     @staticmethod
     async def _call(runtime: Runtime, target: EntityId, name: str, encoded: bytes) -> Success | Failure:
         await runtime.admit()
-        runtime.space.check()
+        runtime.space.check(name)
         check_room(runtime.residence.entities.get(target), target)
         token = next(_tokens)
         ack = runtime.engine.calls[token] = Ack()
@@ -137,7 +137,7 @@ class EntityVerbs(OpenableHub):
         asked = fingerprint("call", str(target), name, encoded)
         record = runtime.requests.find(request_id, asked)
         if record is None:
-            runtime.space.check()
+            runtime.space.check(name)
             check_room(runtime.residence.entities.get(target), target)
             runtime.requests.reserve(1, runtime.engine.batch)
             runtime.engine.to_entity(target, Operation(name, encoded, ClientRequest(request_id)))

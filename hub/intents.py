@@ -90,7 +90,7 @@ class SignalIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """An entity accepts everything that it has room for."""
         del starting
-        runtime.space.check()
+        runtime.space.check(self.message.name if isinstance(self.message, Operation) else "")
         check_room(runtime.residence.entities.get(self.target), self.target)
         return True
 

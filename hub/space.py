@@ -4,7 +4,7 @@ A full disk loses nothing, but it stops everything: completions and deletions ne
 calls, events of clients) is refused before that: when the data has reached the hub's quota, or when what is free has come
 down to a floor. What is free is the disk's room and the pages inside the file that hold nothing any more, which are used
 again first: so service resumes by itself when something was purged, or the disk has room again. What runs goes on in the
-room below the floor, and above the quota; so do terminating, cancelling, suspending, resuming and purging.
+room below the floor, and above the quota; so do deleting, terminating, cancelling, suspending, resuming and purging.
 
 It is looked at when a client asks for something, a few times a second at most.
 """
@@ -15,6 +15,7 @@ import logging
 import math
 from time import monotonic
 
+from ..entities.definition import IMPLICIT_DELETE
 from ..storage.errors import StorageFull
 from ..storage.store import Store
 from . import limits
@@ -41,8 +42,11 @@ class Space:
         self._look_at = 0.0
         self.refusal: str | None = None
 
-    def check(self) -> None:
+    def check(self, operation: str = "") -> None:
         """Refuse new work if there is no room for it.
+
+        Args:
+          operation: the operation that a client asks an entity for; ``delete`` makes room, so it is never refused.
 
         Raises:
           StorageFull: there is none; nothing was accepted.
@@ -51,7 +55,7 @@ class Space:
         if (now := monotonic()) >= self._look_at:
             self._look_at = now + limits.SPACE_SECONDS
             self._look()
-        if self.refusal is not None:
+        if self.refusal is not None and operation != IMPLICIT_DELETE:
             raise StorageFull(self.refusal)
 
     def _look(self) -> None:
@@ -61,12 +65,12 @@ class Space:
         if self._quota is not None and used >= self._quota:
             refusal = (
                 f"the hub's data has {used} bytes, and its quota is {self._quota} (quota): no new work is taken. What runs "
-                "goes on. Purge what has finished, or raise the quota"
+                "goes on. Purge or delete what is not needed, or raise the quota"
             )
         elif free is not None and (room := free + figures.file_bytes - used) < self._floor:
             refusal = (
                 f"only {room} bytes are free on the hub's disk and in its file, and {self._floor} are kept for what runs "
-                "(free_space_floor): no new work is taken until there is room. Free some, or purge what has finished"
+                "(free_space_floor): no new work is taken until there is room. Free some, or purge or delete what is not needed"
             )
         if (refusal is None) != (self.refusal is None):
             _log.warning("%s", refusal or "there is room for new work again")

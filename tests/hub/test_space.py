@@ -115,6 +115,22 @@ async def test_D4_what_runs_goes_on_without_room() -> None:
             await hub.start(receive)
 
 
+async def test_D4_entities_can_be_deleted_without_room() -> None:
+    """Deleting makes room, so a client may signal it and call it when nothing else is accepted."""
+    store = TightStore()
+    async with bank(store) as hub:
+        for name in "abc":
+            await hub.call_entity(Account.at(name), Account.deposit, 10)
+        store.free = 0
+        await hub.signal_entity(Account.at("a"), "delete")
+        await hub.call_entity(Account.at("b"), "delete")
+        await hub.call_entity(Account.at("c"), "delete", request_id="once")
+        await hub.wait_idle()
+        assert [await hub.read_entity(Account.at(name)) for name in "abc"] == [None] * 3
+        with pytest.raises(StorageFull):
+            await hub.call_entity(Account.at("a"), Account.deposit, 1)
+
+
 async def test_D8_what_was_accepted_is_answered_again_without_room() -> None:
     """A request that was accepted before is no new work."""
     store = TightStore()
