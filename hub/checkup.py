@@ -32,7 +32,7 @@ from ..storage import errors, tables
 from ..storage.errors import DamagedRecord, HubInUse, InvariantViolated, PerdureError, StorageError
 from ..storage.lmdb_backup import Progress, named_now, no_progress
 from ..storage.lmdb_building import FolderBuilder
-from ..storage.lmdb_folder import DATA_FILE, force
+from ..storage.lmdb_folder import DATA_FILE, check_folder, force
 from ..storage.lmdb_offline import Quiet, StoredRecords, quiet
 from ..storage.lmdb_pages import verify_pages
 from ..storage.lmdb_salvage import Salvage
@@ -97,6 +97,7 @@ def check(hub: Path, *, repair: bool = False, progress: Progress = no_progress) 
       StorageUnusable: there is no hub, or its data file is none that could be looked at.
       StorageError: it could not be mended.
     """
+    check_folder(hub)
     child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
         [sys.executable, "-c", _SCRIPT, str(hub), "repair" if repair else "check"],
         stdin=subprocess.DEVNULL,

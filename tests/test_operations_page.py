@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from attrs import fields
+from click.testing import CliRunner
 from perdure.hub import HubStatistics, limits
 from perdure.service.command import perdure
 from perdure.storage.store import StoreStatistics
@@ -26,22 +27,16 @@ def commands() -> list[tuple[str, str]]:
     return re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
 
 
-def test_the_commands_print_what_the_page_says(tmp_path: Path) -> None:
+def test_the_commands_print_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run one after another on the hub that the program leaves, each ends well and prints just the lines of the page."""
     (tmp_path / "program.py").write_text(blocks("python")[0])
     subprocess.run([sys.executable, "program.py"], cwd=tmp_path, check=True, timeout=60)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.chdir(tmp_path)
     for command, expected in commands():
-        done = subprocess.run(
-            command.split(),
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert (done.returncode, done.stderr) == (0, ""), command
+        program, *words = command.split()
+        assert program == "perdure"
+        done = CliRunner().invoke(perdure, words)
+        assert (done.exit_code, done.stderr) == (0, ""), command
         pattern = re.escape(expected).replace(re.escape("..."), ".*?")
         assert re.fullmatch(pattern, done.stdout), (command, done.stdout)
 
