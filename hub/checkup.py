@@ -29,7 +29,8 @@ from typing import Any, Final, Protocol, cast
 from attrs import define, field
 
 from ..storage import errors, tables
-from ..storage.errors import DamagedRecord, HubInUse, InvariantViolated, PerdureError, StorageError
+from ..storage.coded_store import CodedStore
+from ..storage.errors import DamagedRecord, HubInUse, InvariantViolated, PerdureError, StorageError, StorageUnusable
 from ..storage.lmdb_backup import Progress, named_now, no_progress
 from ..storage.lmdb_building import FolderBuilder
 from ..storage.lmdb_folder import DATA_FILE, check_folder, force
@@ -39,8 +40,10 @@ from ..storage.lmdb_salvage import Salvage
 from ..storage.lmdb_store import MAP_BYTES, LmdbStore
 from ..storage.lmdb_witness import Left, WitnessRecord, write_witness
 from ..storage.lmdb_writer import CommitRecord
-from ..storage.store import Batch, Writes
-from .checking import Examiner, Finding
+from ..storage.record_codec import RecordCodec
+from ..storage.store import Batch, Store, Writes
+from .check_evidence import Evidence, Finding
+from .checking import Examiner
 
 _SCRIPT: Final = "import sys; from perdure.hub.checkup import run_child; run_child(sys.argv[1], sys.argv[2] == 'repair')"
 _PATIENCE_SECONDS: Final = 3600.0
@@ -64,6 +67,7 @@ class CheckReport:
       records: how many records each table has.
       commit_number: the last commit.
       file_bytes: the size of the data file.
+      hidden_by: the codec that hid what the records hold, so that only keys, checksums and counters were checked.
       running: somebody runs the hub; a copy of it was checked.
       kept: where the folder with the damaged pages is now; ``None`` if there were none.
       set_aside: the file with the records that were taken out; ``None`` if there were none.
@@ -74,6 +78,7 @@ class CheckReport:
     records: dict[str, int] = field(factory=dict[str, int])
     commit_number: int = 0
     file_bytes: int = 0
+    hidden_by: str | None = None
     running: bool = False
     kept: Path | None = None
     set_aside: Path | None = None
@@ -86,6 +91,8 @@ class CheckReport:
 
 def check(hub: Path, *, repair: bool = False, progress: Progress = no_progress) -> CheckReport:
     """Look at everything in a hub's data, in a process of its own. A hub that is running is copied first.
+
+    Of a hub with a codec it sees keys, checksums and counters, and ``hidden_by`` says so; :func:`check_here` takes the codec.
 
     Args:
       hub: the hub's folder.
@@ -133,18 +140,19 @@ def check(hub: Path, *, repair: bool = False, progress: Progress = no_progress) 
     return report
 
 
-def check_here(hub: Path, *, repair: bool = False, say: Say | None = None) -> CheckReport:
+def check_here(hub: Path, *, repair: bool = False, say: Say | None = None, codec: RecordCodec | None = None) -> CheckReport:
     """Like :func:`check`, in this very process, which a damaged page may end.
 
     Args:
       hub: the hub's folder.
       repair: mend what can be mended.
       say: is told of progress and findings as they come, by name.
+      codec: the codec that the hub is opened with, to see what its records hold.
 
     Raises:
-      HubInUse, StorageUnusable, StorageError, OSError: as for :func:`check`.
+      HubInUse, StorageUnusable, StorageError, OSError: as for :func:`check`; it is unusable with another codec than its own.
     """
-    checkup = _Checkup(Path(os.path.realpath(hub)), say or (lambda **_: None))
+    checkup = _Checkup(Path(os.path.realpath(hub)), say or (lambda **_: None), codec)
     return checkup.mend() if repair else checkup.look()
 
 
@@ -161,9 +169,10 @@ def run_child(hub: str, repair: bool) -> None:
 class _Checkup:
     """A check in this process."""
 
-    def __init__(self, hub: Path, say: Say) -> None:
+    def __init__(self, hub: Path, say: Say, codec: RecordCodec | None) -> None:
         self._hub = hub
         self._say = say
+        self._codec = codec
         self._incomplete = False
 
     def look(self) -> CheckReport:
@@ -206,16 +215,20 @@ class _Checkup:
                 report.records = Counter(table for table, _, _ in saved.rows())
             return
         try:
-            with StoredRecords(data) as records:
+            with StoredRecords(data, self._codec) as records:
+                report.hidden_by = None if records.readable else records.codec_name
                 report.records = {table: records.counted(table) for table in tables.TABLES}
                 yield from _commit_findings(records, data, report)
                 total = sum(report.records.values())
-                examiner = Examiner(
+                evidence = Evidence(
                     records,
                     lambda table, number: self._say(progress=[f"checking {table}", number, total]),
                     incomplete=self._incomplete,
+                    readable=records.readable,
                 )
-                yield from examiner.findings()
+                yield from Examiner(evidence).findings()
+        except StorageUnusable:
+            raise
         except StorageError as error:
             yield Finding("page", f"the records cannot all be read: {error}")
 
@@ -252,7 +265,9 @@ class _Checkup:
 
     def _apply(self, changes: dict[tuple[str, bytes], bytes | None], commit_number: int) -> None:
         """Write what mends the findings, in one batch."""
-        store = LmdbStore(self._hub, allow_network_filesystem=True)
+        store: Store = LmdbStore(self._hub, allow_network_filesystem=True)
+        if self._codec is not None:
+            store = CodedStore(store, self._codec)
         epoch = store.open()
         try:
             if store.commit_number != commit_number:
@@ -321,7 +336,7 @@ def _print(**said: object) -> None:
 
 
 def _fields_of(report: CheckReport) -> dict[str, Any]:
-    fields = {name: getattr(report, name) for name in ("records", "commit_number", "file_bytes", "running")}
+    fields = {name: getattr(report, name) for name in ("records", "commit_number", "file_bytes", "hidden_by", "running")}
     for name in ("findings", "remaining"):
         fields[name] = [_finding_fields(finding) for finding in getattr(report, name)]
     return {**fields, "kept": _text(report.kept), "set_aside": _text(report.set_aside)}

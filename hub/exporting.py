@@ -42,11 +42,14 @@ from ..storage.lmdb_pages import verify_pages
 from ..storage.lmdb_store import MAP_BYTES
 from ..storage.lmdb_witness import Left, WitnessRecord
 from ..storage.owner import OwnerLock
+from ..storage.record_codec import CODEC_KEY, PLAIN_TABLES, RecordCodec, marker_of, place_of
 from ..storage.records import RecordSeal
 
 _PRODUCT: Final = "perdure export"
 _TOLD_EVERY: Final = 5_000
-_NUMBERED: Final = frozenset((tables.INSTANCES, tables.HISTORY, tables.INBOX, tables.ACTIVITIES, tables.LETTERS, tables.PAYLOADS))
+_NUMBERED: Final = frozenset(
+    (tables.INSTANCES, tables.HISTORY, tables.INBOX, tables.ACTIVITIES, tables.LETTERS, tables.DELAYED, tables.PAYLOADS)
+)
 
 
 @frozen
@@ -62,23 +65,29 @@ class ExportReport:
     damaged: int
 
 
-def export_hub(hub: Path, out: IO[str], progress: Progress = no_progress) -> ExportReport:
+def export_hub(hub: Path, out: IO[str], progress: Progress = no_progress, *, codec: RecordCodec | None = None) -> ExportReport:
     """Write a hub, which may be running, as JSON lines: all of one commit.
 
     Args:
       hub: the hub's folder.
       out: what is written to.
       progress: is told how far it is.
+      codec: the codec that the hub is opened with, if any. What is written is decoded: whoever has the file can read it.
 
     Raises:
       HubInUse: this very process runs the hub.
-      StorageUnusable: there is no hub, or its pages are damaged.
+      StorageUnusable: there is no hub, its pages are damaged, or it has another codec than the one that was given, or than none.
       OSError: it cannot be read or written.
     """
     with quiet(hub) as data:
         if findings := verify_pages(data.folder / DATA_FILE):
             raise StorageUnusable(f"the data of {hub} is damaged: {shown(findings)}. 'perdure check --repair' saves what it can")
-        with StoredRecords(data) as records:
+        with StoredRecords(data, codec) as records:
+            if not records.readable:
+                raise StorageUnusable(
+                    f"{hub} was written with the codec {records.codec_name!r}, and is exported with it only: call "
+                    "perdure.hub.exporting.export_hub(..., codec=...). A backup needs no codec"
+                )
             total = sum(records.counted(table) for table in tables.TABLES)
             first = {"product": _PRODUCT, "format": data.header.format, "commit_number": records.commit().number}
             out.write(json.dumps(first) + "\n")
@@ -86,6 +95,8 @@ def export_hub(hub: Path, out: IO[str], progress: Progress = no_progress) -> Exp
             names = _Names(records)
             for table in tables.TABLES:
                 for key, stored in records.rows(table):
+                    if (table, key) == (tables.META, CODEC_KEY):
+                        continue  # an export is decoded
                     line: dict[str, Any] = {"table": table, "key": key.hex()}
                     if whose := names.of(table, key):
                         line["of"] = whose
@@ -103,13 +114,14 @@ def export_hub(hub: Path, out: IO[str], progress: Progress = no_progress) -> Exp
     return ExportReport(done, damaged)
 
 
-def import_hub(lines: Iterable[str], hub: Path, progress: Progress = no_progress) -> int:
+def import_hub(lines: Iterable[str], hub: Path, progress: Progress = no_progress, *, codec: RecordCodec | None = None) -> int:
     """Make a hub of an export, and return how many records it has. It has an identity of its own.
 
     Args:
       lines: the export.
       hub: the folder of the new hub; it must not exist.
       progress: is told how many lines were read; the total is unknown, and 0.
+      codec: what the new hub is to be opened with, if any.
 
     Raises:
       StorageUnusable: the hub exists, or a line is not what an export has; nothing is made then.
@@ -123,7 +135,7 @@ def import_hub(lines: Iterable[str], hub: Path, progress: Progress = no_progress
     lock.acquire()
     try:
         with FolderBuilder(hub) as builder:
-            written = builder.fill(header, rows=_rows(numbered, progress), map_bytes=MAP_BYTES)
+            written = builder.fill(header, rows=_rows(numbered, progress, codec), map_bytes=MAP_BYTES)
             builder.finish(header, WitnessRecord(0, 0, Left.CLOSED, ""))
     except OSError as error:
         raise StorageUnusable(f"the hub {hub} cannot be written: {error}") from error
@@ -148,9 +160,11 @@ def _header(line: str) -> HubHeader:
     return HubHeader(new.product, found[1], new.hub_id)
 
 
-def _rows(lines: Iterator[tuple[int, str]], progress: Progress) -> Iterator[tuple[str, bytes, bytes]]:
-    """The records of an export, as they are to be stored."""
+def _rows(lines: Iterator[tuple[int, str]], progress: Progress, codec: RecordCodec | None) -> Iterator[tuple[str, bytes, bytes]]:
+    """The records of an export, as they are to be stored, and the one that says which codec the hub has."""
     seals = {table: RecordSeal(table) for table in tables.TABLES}
+    if codec is not None:
+        yield tables.META, CODEC_KEY, seals[tables.META].seal(CODEC_KEY, marker_of(codec))
     count = 0
     for number, line in lines:
         try:
@@ -163,7 +177,13 @@ def _rows(lines: Iterator[tuple[int, str]], progress: Progress) -> Iterator[tupl
             table, key = said["table"], bytes.fromhex(said["key"])
             if not 0 < len(key) <= tables.KEY_BYTES_MAX or (table == tables.META and key in STORE_KEYS):
                 raise ValueError(f"no record can have the key {said['key']!r}")
-            stored = bytes.fromhex(said["damaged"]) if "damaged" in said else seals[table].seal(key, from_json(said["value"]))
+            if "damaged" in said:
+                stored = bytes.fromhex(said["damaged"])
+            else:
+                value = from_json(said["value"])
+                if codec is not None and table not in PLAIN_TABLES:
+                    value = codec.encode(value, place_of(table, key))
+                stored = seals[table].seal(key, value)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             what = f"{error} is missing or unknown" if isinstance(error, KeyError) else error
             raise StorageUnusable(f"line {number} is no record of an export: {what}") from error
@@ -187,6 +207,8 @@ class _Names:
             return _name_of(key)
         if table in _NUMBERED:
             return self._names.get(key[:8], "")
+        if table == tables.TIMERS:
+            return self._names.get(key[8:16], "")
         return ""
 
 

@@ -73,7 +73,7 @@ def perdure() -> None:
 def check(hub: Path, repair: bool, presenter: Presenter) -> None:
     """Look at every page, checksum and index of a hub.
 
-    A running hub is checked on a copy. The exit code is 1 if something is (still) wrong.
+    A running hub is checked on a copy. Of a hub with a codec only keys, checksums and counters are checked. The exit code is 1 if something is (still) wrong.
 
     A repair makes indexes and counters again, gives orphaned locks free, and takes out what belongs to nobody; whatever it takes out
     is kept in a file. If pages are damaged, everything that can still be read is saved into a new file, and the old folder is kept.
@@ -89,6 +89,7 @@ def check(hub: Path, repair: bool, presenter: Presenter) -> None:
             "records": report.records,
             "file_bytes": report.file_bytes,
             "commit_number": report.commit_number,
+            "hidden_by": report.hidden_by,
             "findings": [{"kind": one.kind, "what": one.what, "remedy": one.remedy} for one in report.findings],
             "remaining": len(report.remaining),
             "kept": None if report.kept is None else str(report.kept),

@@ -81,6 +81,8 @@ def check_lines(hub: Path, report: CheckReport, repair: bool) -> Iterator[str]:
     beside = ", on a copy beside the running hub" if report.running else ""
     records = sum(report.records.values())
     yield f"{hub}: {records} records, {in_bytes(report.file_bytes)}, commit {report.commit_number}{beside}"
+    if report.hidden_by is not None:
+        yield f"what the records hold is hidden by the codec {report.hidden_by!r}: keys, checksums and counters were checked"
     for finding in report.findings[:FINDINGS_SHOWN]:
         yield f"  {finding.kind}: {finding.what}"
         if finding.remedy:

@@ -35,13 +35,15 @@ from .tables import META
 def folders_with_hubs(storage: Path) -> list[str]:
     """The names of the folders in a storage folder that hold a hub, sound or not; none if there is no such folder.
 
+    A hub's name has no dot: what was replaced, or is being made, is none.
+
     Raises:
       StorageUnusable: the folder cannot be read.
     """
     try:
         if not storage.exists():
             return []
-        return sorted(path.name for path in storage.iterdir() if ".tmp-" not in path.name and (path / MARKER_FILE).exists())
+        return sorted(path.name for path in storage.iterdir() if "." not in path.name and (path / MARKER_FILE).exists())
     except OSError as error:
         raise StorageUnusable(f"the storage folder {storage} cannot be read: {error}") from error
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import lmdb
@@ -25,6 +25,7 @@ from .lmdb_preflight import check_data_file, pad_to_last_page
 from .lmdb_witness import WitnessRecord, read_witness
 from .lmdb_writer import CommitRecord
 from .owner import OwnerLock
+from .record_codec import CODEC_KEY, RecordCodec, check_marker, codec_name, decoded
 from .records import RecordSeal
 from .tables import META, TABLES
 
@@ -134,10 +135,18 @@ class StoredRecords:
 
     Args:
       data: the hub's data.
+      codec: decodes what the records hold; see :mod:`perdure.storage.record_codec`.
+
+    Attributes:
+      codec_name: the codec that the hub was written with, if any.
+      readable: what the records hold can be read: the hub has no codec, or it was given.
     """
 
-    def __init__(self, data: Quiet) -> None:
+    def __init__(self, data: Quiet, codec: RecordCodec | None = None) -> None:
         self._data = data
+        self._codec = codec
+        self.codec_name: str | None = None
+        self.readable = True
         self._seals = {table: RecordSeal(table) for table in TABLES}
 
     def __enter__(self) -> StoredRecords:
@@ -151,11 +160,29 @@ class StoredRecords:
             }
         except lmdb.Error as error:
             raise cannot_open(self._data.folder, error) from error
+        try:
+            self._recognise()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._transaction.abort()
         self._environment.close()
+
+    def _recognise(self) -> None:
+        """Whether the hub has a codec, and it is the one that was given."""
+        if self.stored(META, CODEC_KEY) is None and self._codec is None:
+            return
+        marker = self.value(META, CODEC_KEY)
+        self.readable = self._codec is not None
+        self.codec_name = "?"
+        if self._codec is not None:
+            check_marker(marker, self._codec, new=not self.counted(META))
+        if marker is not None:
+            with suppress(DamagedRecord):
+                self.codec_name = codec_name(marker)
 
     @property
     def file_bytes(self) -> int:
@@ -222,8 +249,10 @@ class StoredRecords:
 
         Raises:
           DamagedRecord: it does not match its checksum.
+          UnreadableRecord: the codec cannot decode it.
         """
-        return self._seals[table].unseal(key, stored)
+        data = self._seals[table].unseal(key, stored)
+        return data if self._codec is None else decoded(self._codec, table, key, data)
 
     def value(self, table: str, key: bytes) -> bytes | None:
         """The value of a key; ``None`` if there is none, or it is damaged."""

@@ -10,17 +10,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-import msgspec
 from perdure.entities.messages import LockRelease, SectionId
 from perdure.entities.record import EntityRecord
-from perdure.hub.payloads import SplitRecord, decode_head
+from perdure.hub.payloads import decode_head, payload_keys
 from perdure.hub.records import InstanceRecord, decode_entity_message, decode_history
 from perdure.orchestration.history import TaskCompleted, TaskFailed
 from perdure.orchestration.status import OrchestrationRecord
 from perdure.storage import tables
 from perdure.storage.store import Batch
-
-_decode_row = msgspec.msgpack.Decoder(EntityRecord | OrchestrationRecord | SplitRecord).decode
 
 Rows = dict[str, dict[bytes, bytes]]
 
@@ -41,12 +38,6 @@ def after_each(batches: Iterable[Batch]) -> Iterator[Rows]:
 def records(rows: Rows) -> dict[bytes, InstanceRecord]:
     """Entities and orchestrations, by number; values that are stored apart are empty."""
     return {number: decode_head(data) for number, data in rows[tables.INSTANCES].items()}
-
-
-def payload_keys(row: bytes) -> list[bytes]:
-    """The payloads that an instance's row refers to."""
-    decoded = _decode_row(row)
-    return [*decoded.payloads.values()] if isinstance(decoded, SplitRecord) else []
 
 
 def entities(rows: Rows) -> dict[bytes, EntityRecord]:
