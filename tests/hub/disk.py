@@ -6,12 +6,15 @@ can be checked as if the process had died there.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from perdure.entities.messages import LockRelease, SectionId
 from perdure.entities.record import EntityRecord
+from perdure.hub.check_evidence import Evidence, Finding
+from perdure.hub.checking import Examiner
 from perdure.hub.payloads import decode_head, payload_keys
 from perdure.hub.records import InstanceRecord, decode_entity_message, decode_history
 from perdure.orchestration.history import TaskCompleted, TaskFailed
@@ -57,6 +60,36 @@ def check(rows: Rows) -> None:
     _check_counts(rows)
     _check_locks(rows, found)
     _check_journals(rows)
+    found_wrong = findings(rows)
+    assert not found_wrong, f"`perdure check` would report: {found_wrong}"
+
+
+class RowsRecords:
+    """A disk as a check of a hub reads it."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._sorted = {table: sorted(rows[table]) for table in tables.TABLES}
+
+    def counted(self, table: str) -> int:
+        return len(self._rows[table])
+
+    def rows(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        ordered = self._sorted[table]
+        for key in itertools.islice(ordered, bisect.bisect_left(ordered, start), None):
+            yield key, self._rows[table][key]
+
+    def stored(self, table: str, key: bytes) -> bytes | None:
+        return self._rows[table].get(key)
+
+    def unseal(self, table: str, key: bytes, stored: bytes) -> bytes:
+        del table, key
+        return stored
+
+
+def findings(rows: Rows) -> list[Finding]:
+    """What a check of a hub would report of these rows."""
+    return list(Examiner(Evidence(RowsRecords(rows), lambda *_: None)).findings())
 
 
 def _check_requests(rows: Rows) -> None:
