@@ -160,6 +160,7 @@ class EntityVerbs(OpenableHub):
     @staticmethod
     async def _call(runtime: Runtime, target: EntityId, name: str, encoded: bytes, request_id: str | None) -> Outcome:
         def send(reply_to: ReplyTo) -> None:
+            runtime.space.check(name)
             cell = runtime.residence.entity(target)
             check_room(cell, target)
             check_sound(cell, waits=True)

@@ -113,6 +113,7 @@ class HandlerVerbs(OpenableHub):
         check_instance_id(instance_id)
 
         def send(reply_to: ReplyTo) -> None:
+            runtime.space.check()
             cell = running_cell(runtime, instance_id, "update")
             check_room(cell, instance_id)
             check_sound(cell, waits=True)

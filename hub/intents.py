@@ -126,6 +126,7 @@ class SignalIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """An entity accepts everything that it has room for."""
         del starting
+        runtime.space.check(self.message.name)
         cell = runtime.residence.entity(self.target)
         check_room(cell, self.target)
         check_sound(cell)
@@ -158,8 +159,9 @@ class DelayedIntent:
         return fingerprint("signal later", str(self.effect.target), message.name, message.arguments, *map(str, moment))
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
-        """What is for later needs no room now."""
-        del runtime, starting
+        """What is for later needs no room in a mailbox now, but is stored."""
+        del starting
+        runtime.space.check(self.effect.message.name)
         return True
 
     def accept(self, runtime: Runtime) -> None:
@@ -226,6 +228,7 @@ class StartIntent:
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """Apply ``if_exists`` (O4); a generated id is known not to exist."""
+        runtime.space.check()
         if self.generated:
             starting.add(self.instance_id)
             return True
@@ -278,6 +281,7 @@ class InstanceIntent:
         if self.instance_id not in starting:
             cell = running_cell(runtime, self.instance_id, self.verb)
             if isinstance(self.message, EventRaised):  # terminate, resume and the like must always get through
+                runtime.space.check()
                 check_room(cell, self.instance_id)
         return True
 

@@ -87,6 +87,12 @@ HTTP_CLOSE_SECONDS: Final = 5.0
 RECOVERY_PAGE: Final = 500
 """Instances with waiting messages that are taken up at a time after opening."""
 
+FREE_SPACE_FLOOR_BYTES: Final = 64 << 20
+"""Room that is kept for what runs: with less, clients' new work is refused (StorageFull)."""
+
+SPACE_SECONDS: Final = 0.25
+"""The room is looked at this often at most, when a client asks for something; a look takes some 30 µs."""
+
 PARK_SECONDS_MAX: Final = 60.0
 """With timers set, an idle hub looks at the wall clock this often: it may have been set forward (D6)."""
 

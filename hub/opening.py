@@ -35,6 +35,7 @@ from .errors import HubClosed
 from .http_activity import HttpActivity
 from .retention_setting import adopt_retention, retention_differs
 from .runtime import Runtime, new_instance_id
+from .space import Space
 
 if TYPE_CHECKING:
     import cattrs
@@ -64,6 +65,9 @@ class HubOptions:
     value_bytes_max: int = limits.VALUE_BYTES_MAX
     payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
     codec: RecordCodec | None = None
+    quota: int | None = None
+    free_space_floor: int = limits.FREE_SPACE_FLOOR_BYTES
+    allow_network_filesystem: bool = False
 
     def __attrs_post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit", "poison_attempts"):
@@ -79,6 +83,11 @@ class HubOptions:
             raise ValueError(f"value_bytes_max is a number of bytes, {least:,} to {most:,}, not {self.value_bytes_max!r}")
         if type(self.payload_bytes_min) is not int or self.payload_bytes_min < 1:
             raise ValueError(f"payload_bytes_min is a number of bytes, 1 or more, not {self.payload_bytes_min!r}")
+        for name, least in (("quota", 1), ("free_space_floor", 0)):
+            value = getattr(self, name)
+            missing = name == "quota" and value is None
+            if not missing and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise ValueError(f"{name} is a number of bytes, {least} or more, not {value!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
 
@@ -95,9 +104,13 @@ class OpenableHub(CommittedHub):
         self._registry.define(definitions)
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
-        self._store: Store = LmdbStore(Path(storage) / self._name) if isinstance(storage, str | Path) else storage
-        if options.codec is not None:
-            self._store = CodedStore(self._store, options.codec)
+        if isinstance(storage, str | Path):
+            storage = LmdbStore(Path(storage) / self._name, allow_network_filesystem=options.allow_network_filesystem)
+        elif options.allow_network_filesystem:
+            raise ValueError(
+                "allow_network_filesystem goes with the path of a folder; a store of your own has such an option itself"
+            )
+        self._store: Store = storage if options.codec is None else CodedStore(storage, options.codec)
         self._runtime: Runtime | None = None
         self._nursery: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._scope: trio.CancelScope | None = None
@@ -158,6 +171,7 @@ class OpenableHub(CommittedHub):
                 retention=None if options.retention is None else due_time(options.retention, 0),
                 poison_attempts=options.poison_attempts,
                 stop_on_storage_error=options.on_storage_error == "stop",
+                space=Space(self._store, options.quota, options.free_space_floor),
             )
         except BaseException:
             await self._nursery.__aexit__(None, None, None)

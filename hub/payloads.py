@@ -118,6 +118,21 @@ def decode_head(row: bytes) -> InstanceRecord:
     return decode_instance(decoded.record) if isinstance(decoded, SplitRecord) else decoded
 
 
+def payload_keys(row: bytes) -> list[bytes]:
+    """The payloads that a row of the table ``instances`` refers to."""
+    decoded = _decode(row)
+    return [*decoded.payloads.values()] if isinstance(decoded, SplitRecord) else []
+
+
+def change_head(row: bytes, **changes: object) -> bytes:
+    """A row of the table ``instances`` with some fields changed; the values that are stored apart stay where they are."""
+    decoded = _decode(row)
+    if isinstance(decoded, SplitRecord):
+        head = msgspec.structs.replace(decode_instance(decoded.record), **changes)
+        return encode(SplitRecord(decoded.payloads, msgspec.Raw(encode(head))))
+    return encode(msgspec.structs.replace(decoded, **changes))
+
+
 def find_record(
     store: CommittedStore, directory_key: bytes, *, include_values: bool = True
 ) -> tuple[bytes, InstanceRecord] | None:

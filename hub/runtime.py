@@ -31,6 +31,7 @@ from .recovery import Recovery
 from .requests import Requests
 from .residence import Residence
 from .scheduler import Scheduler
+from .space import Space
 from .timers import Timers
 from .watching import Watchers
 
@@ -49,6 +50,7 @@ class Runtime:
       store: its storage, owned by it.
       registry: its definitions.
       clock: its clock.
+      space: whether it has room for new work.
       residence, engine, committer, requests, timers, scheduler, activities, operations: its parts.
       result_waiters: clients that wait for an instance to finish, by instance id.
       watchers: clients that wait for something else of an instance.
@@ -71,10 +73,12 @@ class Runtime:
         retention: int | None,
         poison_attempts: int,
         stop_on_storage_error: bool,
+        space: Space,
     ) -> None:
         self.store = store
         self.registry = registry
         self.clock = clock
+        self.space = space
         self.residence = Residence(store, registry, cache_bytes, payload_bytes_min)
         self.committer = Committer(store, epoch, clock, self.residence, self._durable, self._tell_waiting)
         self.residence.under_way = self.committer.writes_under_way

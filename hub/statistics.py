@@ -25,6 +25,7 @@ class HubStatistics:
       operations_running: async operations that run.
       request_ids: request ids that are kept.
       storage_failing: the last commit failed and is being tried again.
+      storage_full: new work was refused for lack of room when a client last asked.
       store: figures of the store.
     """
 
@@ -41,6 +42,7 @@ class HubStatistics:
     operations_running: int
     request_ids: int
     storage_failing: bool
+    storage_full: bool
     store: StoreStatistics
 
 
@@ -60,5 +62,6 @@ def statistics_of(runtime: Runtime) -> HubStatistics:
         operations_running=runtime.operations.running,
         request_ids=runtime.requests.count,
         storage_failing=runtime.committer.failure is not None,
+        storage_full=runtime.space.refusal is not None,
         store=runtime.store.statistics(),
     )

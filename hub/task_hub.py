@@ -61,6 +61,9 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
         not read for listings and not written again when only a status or a lock changes.
       codec: encrypts or compresses what is stored; see :mod:`perdure.storage.record_codec` for what it covers, and what stays
         readable. A hub is opened with the codec that it was created with, or not at all.
+      quota: bytes that the hub's data may have; beyond it new work is refused (``StorageFull``), and what runs goes on.
+      free_space_floor: bytes that must be free, on the disk and in the hub's file, for new work to be accepted.
+      allow_network_filesystem: let a network file system pass, on which LMDB is not reliable.
 
     Raises:
       ValueError, TypeError: a name or setting is not allowed.
@@ -87,6 +90,9 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
         value_bytes_max: int = limits.VALUE_BYTES_MAX,
         payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN,
         codec: RecordCodec | None = None,
+        quota: int | None = None,
+        free_space_floor: int = limits.FREE_SPACE_FLOOR_BYTES,
+        allow_network_filesystem: bool = False,
     ) -> None:
         options = HubOptions(
             paused,
@@ -103,6 +109,9 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
             value_bytes_max,
             payload_bytes_min,
             codec,
+            quota,
+            free_space_floor,
+            allow_network_filesystem,
         )
         super().__init__(name, definitions, storage, options)
 

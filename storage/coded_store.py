@@ -8,8 +8,8 @@ What cannot be decoded is like what is damaged (D9): reported with its place, ne
 
 from __future__ import annotations
 
-from .errors import StorageError, UnreadableRecord
-from .record_codec import CODEC_KEY, PLAIN_TABLES, RecordCodec, check_codec, marker_of, place_of
+from .errors import StorageError
+from .record_codec import CODEC_KEY, PLAIN_TABLES, RecordCodec, check_codec, decoded, marker_of, place_of
 from .store import Batch, Commit, CommittedStore, Store, StoreStatistics, Writes
 from .tables import META
 
@@ -29,7 +29,7 @@ class CodedReads:
           DamagedRecord, StorageError: as for the store.
         """
         stored = self._source.get(table, key)
-        return stored if stored is None or table in PLAIN_TABLES else self._decoded(table, key, stored)
+        return None if stored is None else decoded(self._codec, table, key, stored)
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` records with ``start <= key < stop`` in key order; ``stop=None`` is the table's end.
@@ -39,19 +39,11 @@ class CodedReads:
           DamagedRecord, StorageError: as for the store.
         """
         found = self._source.scan(table, start, stop, limit)
-        return found if table in PLAIN_TABLES else [(key, self._decoded(table, key, stored)) for key, stored in found]
+        return found if table in PLAIN_TABLES else [(key, decoded(self._codec, table, key, stored)) for key, stored in found]
 
     def keys(self, table: str, start: bytes = b"", stop: bytes | None = None, limit: int = 1000) -> list[bytes]:
         """Like :meth:`scan`, keys only."""
         return self._source.keys(table, start, stop, limit)
-
-    def _decoded(self, table: str, key: bytes, stored: bytes) -> bytes:
-        try:
-            return self._codec.decode(stored, place_of(table, key))
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever a codec raises, the record is set aside and the hub goes on
-            raise UnreadableRecord(table, key, f"cannot be decoded by the codec {self._codec.name!r}: {error}") from error
 
 
 class CodedStore(CodedReads):

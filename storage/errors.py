@@ -6,6 +6,7 @@ Errors are sorted by whose move is next:
 - the caller has to use another hub, folder or program: :class:`HubInUse`, :class:`ForkedHub`,
   :class:`StorageUnusable`;
 - the disk has to recover, nothing was written: :class:`StorageError`;
+- room has to be made, nothing was accepted: :class:`StorageFull`;
 - nobody can know whether the last commit took effect, the hub must be reopened:
   :class:`StorageInDoubt`;
 - a stored record is damaged, or its codec has not the key for it: :class:`DamagedRecord`, :class:`UnreadableRecord`.
@@ -40,6 +41,14 @@ class StorageInDoubt(StorageError):
     """The outcome of a commit cannot be known (D10): the hub has stopped and must be reopened.
 
     What reopening finds decides. A commit is never repeated blindly.
+    """
+
+
+class StorageFull(StorageError):
+    """There is no room for new work, and none was accepted: the quota or the floor of free space is reached (D4).
+
+    What runs goes on, and service resumes by itself when there is room. A commit that met a full disk is a plain
+    :class:`StorageError`.
     """
 
 

@@ -1,4 +1,4 @@
-"""The folder of a hub on disk: how it comes to exist, and how another one is told from it.
+"""The folder of a hub on disk: what is in it, and how another one is told from it.
 
 A hub ``bank`` in the folder ``data`` consists of::
 
@@ -6,11 +6,11 @@ A hub ``bank`` in the folder ``data`` consists of::
     data/bank/hub.json         the marker: format and identity; says that data must exist
     data/bank/data.mdb         the data; its table ``meta`` repeats format and identity in the record ``header``
     data/bank/lock.mdb         LMDB's own; nobody else opens it (closing any copy of it drops LMDB's locks)
+    data/bank/witness          how far the data must have come, and how the hub was left (:mod:`.lmdb_witness`)
 
 Rules:
 
-1. A hub appears whole or not at all. It is made in a folder ``bank.tmp-<random>`` beside its place, forced to disk,
-   and renamed. What is left of an attempt that was cut off is removed at the next opening.
+1. A hub appears whole or not at all (:mod:`perdure.storage.lmdb_building`).
 2. Whoever creates, checks or opens the folder holds the owner lock. That is why the lock stands beside the folder
    and not in it: it must be held before the folder exists, and a file inside the temporary folder would be a
    different file for each of two creators.
@@ -23,20 +23,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
-import shutil
 from pathlib import Path
 from typing import Any, Final, cast
 
 import lmdb
 from attrs import asdict, frozen
 
-from .batch_rules import HEADER_KEY
 from .errors import HubInUse, StorageUnusable
-from .lmdb_preflight import check_data_file
-from .records import RecordSeal
-from .tables import META, TABLES
+from .tables import TABLES
 
 FORMAT_VERSION: Final = 1
 """The format of the tables, keys and records that this program reads and writes."""
@@ -45,13 +40,11 @@ MARKER_FILE: Final = "hub.json"
 DATA_FILE: Final = "data.mdb"
 
 _PRODUCT: Final = "perdure"
-_MAP_BYTES_AT_CREATION: Final = 1 << 24
 ALREADY_OPEN: Final = "already open in this process"
 """What LMDB says of a second environment of one file; it has no code for it."""
 
 FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
-_TEMPORARY: Final = re.compile(r"\.tmp-[0-9a-f]{16}")
 
 
 @frozen
@@ -67,6 +60,11 @@ class HubHeader:
     product: str
     format: int
     hub_id: str
+
+    @classmethod
+    def of_new_hub(cls) -> HubHeader:
+        """The header of a hub that does not exist yet."""
+        return cls(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
 
     def to_bytes(self) -> bytes:
         """The header as JSON."""
@@ -116,25 +114,6 @@ def make_parents(folder: Path) -> None:
         raise StorageUnusable(f"the folder {folder.parent} for a hub cannot be created: {error}") from error
 
 
-def prepare(folder: Path) -> HubHeader:
-    """Create the hub if there is none, and check everything that can be checked without opening it.
-
-    Call it as the owner.
-
-    Raises:
-      StorageUnusable: the hub can be neither created nor used.
-    """
-    try:
-        remove_abandoned(folder)
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            _create(folder)
-        return check(folder)
-    except OSError as error:
-        raise StorageUnusable(f"the hub folder {folder} cannot be used: {error}") from error
-    except lmdb.Error as error:
-        raise StorageUnusable(f"a hub cannot be created in {folder}: {error}") from error
-
-
 def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
     """Open the LMDB environment of a prepared folder, with full durability.
 
@@ -165,58 +144,16 @@ def open_environment(folder: Path, map_bytes: int) -> lmdb.Environment:
         raise
 
 
-def _create(folder: Path) -> None:
-    header = new_header()
-    temporary = temporary_for(folder)
-    temporary.mkdir(FOLDER_MODE)
-    with open_environment(temporary, _MAP_BYTES_AT_CREATION) as environment, environment.begin(write=True) as change:
-        handles = {table: environment.open_db(table.encode(), change) for table in TABLES}
-        change.put(HEADER_KEY, RecordSeal(META).seal(HEADER_KEY, header.to_bytes()), db=handles[META])
-    put_in_place(temporary, folder, header)
-
-
-def new_header() -> HubHeader:
-    """The header of a new hub."""
-    return HubHeader(_PRODUCT, FORMAT_VERSION, secrets.token_hex(16))
-
-
-def put_in_place(temporary: Path, folder: Path, header: HubHeader) -> None:
-    """Make a finished folder with data, and no marker yet, the hub: whole or not at all.
+def check_folder(folder: Path) -> HubHeader:
+    """What the hub in a folder is, as far as can be told without opening its data.
 
     Raises:
-      OSError: it cannot be done; nothing is in the hub's place.
-    """
-    marker = os.open(temporary / MARKER_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    with os.fdopen(marker, "wb") as file:
-        file.write(header.to_bytes())
-    force(temporary / MARKER_FILE)
-    force(temporary / DATA_FILE)
-    force(temporary)
-    temporary.rename(folder)
-    force(folder.parent)
-
-
-def check(folder: Path) -> HubHeader:
-    """Check everything about a hub's folder that can be checked without opening it; call it as the owner.
-
-    Raises:
-      StorageUnusable: it is no hub, or one that cannot be used.
-      OSError: it cannot be read.
-    """
-    header = read_marker(folder)
-    check_data_file(folder / DATA_FILE)
-    return header
-
-
-def read_marker(folder: Path) -> HubHeader:
-    """What a hub's marker says.
-
-    Raises:
-      StorageUnusable: there is no hub in the folder, or this program cannot work with it.
+      StorageUnusable: there is no hub in it, or one that this program cannot use.
       OSError: it cannot be read.
     """
     if not folder.is_dir():
-        raise StorageUnusable(f"{folder} is a file; a hub needs a folder of its own. Choose another path")
+        what = "is a file; a hub needs a folder of its own" if folder.exists() else "does not exist"
+        raise StorageUnusable(f"{folder} {what}. Choose another path")
     marker = folder / MARKER_FILE
     if not marker.exists():
         foreign = (folder / DATA_FILE).exists()
@@ -234,20 +171,15 @@ def identity_of(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def temporary_for(folder: Path) -> Path:
-    """A path beside a hub's folder for what is not the hub yet, or no longer; what is left there is removed some time."""
-    return folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(8)}")
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove what attempts to create, copy or delete this hub have left; call it as the owner.
-
-    Raises:
-      OSError: it cannot be removed.
-    """
-    for path in folder.parent.iterdir():
-        if path.name.startswith(folder.name) and _TEMPORARY.fullmatch(path.name, len(folder.name)) and path.is_dir():
-            shutil.rmtree(path)
+def write_marker(folder: Path, header: HubHeader) -> None:
+    """Write the marker, whole or not at all, and force it to disk."""
+    written = folder / f"{MARKER_FILE}.new"
+    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(header.to_bytes())
+    force(written)
+    written.rename(folder / MARKER_FILE)
+    force(folder)
 
 
 def force(path: Path) -> None:

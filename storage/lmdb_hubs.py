@@ -4,6 +4,9 @@ Whoever deletes or copies a hub holds its owner lock meanwhile, and a copy's too
 is opened half-way. What is being made or taken away has a temporary name beside its place, and a rename decides: a process that
 dies on the way has done nothing or all of it, and what it left is removed when a hub of that name is next opened, copied or
 deleted.
+
+A copy is made of verified pages, and takes along what the original's witness saw: data that has gone back is noticed in the copy
+too.
 """
 
 from __future__ import annotations
@@ -14,31 +17,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
+from attrs import evolve
 
 from .batch_rules import HEADER_KEY
 from .errors import StorageUnusable
-from .lmdb_folder import (
-    FOLDER_MODE,
-    MARKER_FILE,
-    HubHeader,
-    check,
-    force,
-    new_header,
-    open_environment,
-    owner_lock_path,
-    put_in_place,
-    remove_abandoned,
-    temporary_for,
-)
+from .lmdb_building import MAP_BYTES_AT_CREATION, FolderBuilder, remove_abandoned, temporary_for
+from .lmdb_folder import DATA_FILE, MARKER_FILE, HubHeader, check_folder, force, open_environment, owner_lock_path
+from .lmdb_opening import shown
+from .lmdb_pages import verify_pages
+from .lmdb_preflight import check_data_file
+from .lmdb_witness import Left, read_witness
 from .owner import OwnerLock
 from .records import RecordSeal
 from .tables import META
 
-_MAP_BYTES: int = 1 << 24
-
 
 def folders_with_hubs(storage: Path) -> list[str]:
     """The names of the folders in a storage folder that hold a hub, sound or not; none if there is no such folder.
+
+    A hub's name has no dot: what was replaced, or is being made, is none.
 
     Raises:
       StorageUnusable: the folder cannot be read.
@@ -46,7 +43,7 @@ def folders_with_hubs(storage: Path) -> list[str]:
     try:
         if not storage.exists():
             return []
-        return sorted(path.name for path in storage.iterdir() if ".tmp-" not in path.name and (path / MARKER_FILE).exists())
+        return sorted(path.name for path in storage.iterdir() if "." not in path.name and (path / MARKER_FILE).exists())
     except OSError as error:
         raise StorageUnusable(f"the storage folder {storage} cannot be read: {error}") from error
 
@@ -84,24 +81,29 @@ def copy_folder(source: Path, target: Path) -> None:
         try:
             remove_abandoned(target)
             _require_room(target)  # it may have been created meanwhile
-            check(source)
-            temporary = temporary_for(target)
-            temporary.mkdir(FOLDER_MODE)
-            try:
-                with open_environment(source, _MAP_BYTES) as environment:
-                    environment.copy(str(temporary), compact=True)
-                put_in_place(temporary, target, _renew_header(temporary))
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+            _check_source(source)
+            witness = read_witness(source)
+            with FolderBuilder(target) as builder:
+                with open_environment(source, MAP_BYTES_AT_CREATION) as environment:
+                    environment.copy(str(builder.temporary), compact=True)
+                header = _renew_header(builder.temporary)
+                builder.finish(header, None if witness is None else evolve(witness, left=Left.CLOSED, boot_id=""))
         except (OSError, lmdb.Error) as error:
             raise StorageUnusable(f"the hub {source} cannot be copied to {target}: {error}") from error
 
 
+def _check_source(folder: Path) -> None:
+    """Refuse to copy what LMDB would die of; whoever calls this owns the hub."""
+    check_folder(folder)
+    check_data_file(folder / DATA_FILE)
+    if findings := verify_pages(folder / DATA_FILE):
+        raise StorageUnusable(f"the data in {folder} is damaged: {shown(findings)}. 'perdure check' tells all of it")
+
+
 def _renew_header(folder: Path) -> HubHeader:
     """Make the data in a folder those of another hub than they were copied from."""
-    header = new_header()
-    with open_environment(folder, _MAP_BYTES) as environment:
+    header = HubHeader.of_new_hub()
+    with open_environment(folder, MAP_BYTES_AT_CREATION) as environment:
         meta = environment.open_db(META.encode(), create=False)
         with environment.begin(write=True) as change:
             change.put(HEADER_KEY, RecordSeal(META).seal(HEADER_KEY, header.to_bytes()), db=meta)

@@ -6,7 +6,7 @@ pages are read here with ordinary file reads.
 
 A data file that is shorter than its last page may be sound: pages that a transaction took at the end of the file
 and gave back before it committed are never written. Only a walk over the whole file tells the two apart, so it is
-made then, and only then. :func:`pad_to_last_page` at closing keeps that rare.
+made then (:mod:`perdure.storage.lmdb_pages`). :func:`pad_to_last_page` at closing keeps that rare.
 
 Both meta pages have the same layout (LMDB 0.9, data format 1, 64 bit, integers in the machine's byte order). At
 offset 10 the page's flags; 16 the magic number; 20 the format; 40 the page size; 136 the number of the last page;
@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-import lmdb.verify
 from attrs import frozen
 
 from .errors import StorageUnusable
@@ -31,20 +30,24 @@ _MAGIC: Final = 0xBEEFC0DE
 _DATA_FORMAT: Final = 1
 _META_FLAG: Final = 0x08
 _META_BYTES: Final = 152
+_UNWRITTEN_BYTES_MAX: Final = 1 << 30
+"""No transaction leaves more than this, and as much again as the file has, unwritten at its end."""
+
 _PAGE_BYTES_MIN: Final = 512
 _PAGE_BYTES_MAX: Final = 32768
-_FINDINGS_SHOWN: Final = 3
 
 
 @frozen
-class _Meta:
+class Meta:
+    """What a meta page says: the size of pages, the number of the last one, and of the transaction that wrote it."""
+
     page_bytes: int
     last_page: int
     transaction: int
 
 
-def check_data_file(path: Path) -> None:
-    """Refuse a data file that LMDB would misread, or die of.
+def check_data_file(path: Path) -> bool:
+    """Refuse a data file that LMDB would misread, or die of, and tell whether it is shorter than its pages say.
 
     Raises:
       StorageUnusable: it is missing, empty, cut off, damaged in its meta pages, or no LMDB file of this machine.
@@ -52,13 +55,18 @@ def check_data_file(path: Path) -> None:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            meta = _newest_meta(file.fileno(), path, size)
+            meta = newest_meta(file.fileno(), path, size)
     except FileNotFoundError as error:
         raise StorageUnusable(f"{path} is missing: the hub had been created. Restore it from a backup") from error
     except OSError as error:
         raise StorageUnusable(f"{path} cannot be read: {error}") from error
-    if size < (meta.last_page + 1) * meta.page_bytes:
-        _check_short_file(path)
+    wanted = (meta.last_page + 1) * meta.page_bytes
+    if wanted > 2 * size + _UNWRITTEN_BYTES_MAX:
+        raise StorageUnusable(
+            f"the newer meta page of {path} says that the file has {wanted} bytes, and it has {size}: it is damaged, or the file "
+            "was truncated. Restore it from a backup"
+        )
+    return size < wanted
 
 
 def pad_to_last_page(path: Path) -> None:
@@ -70,13 +78,18 @@ def pad_to_last_page(path: Path) -> None:
     """
     with path.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
-        meta = _newest_meta(file.fileno(), path, size)
+        meta = newest_meta(file.fileno(), path, size)
         wanted = (meta.last_page + 1) * meta.page_bytes
         if size < wanted:
             file.truncate(wanted)
 
 
-def _newest_meta(descriptor: int, path: Path, size: int) -> _Meta:
+def newest_meta(descriptor: int, path: Path, size: int) -> Meta:
+    """The meta page that counts.
+
+    Raises:
+      StorageUnusable: one of the two is damaged, or the file is empty.
+    """
     if size == 0:
         raise StorageUnusable(f"{path} is empty: the hub had been created. Restore it from a backup")
     first = _read_meta(descriptor, 0, path)
@@ -84,7 +97,7 @@ def _newest_meta(descriptor: int, path: Path, size: int) -> _Meta:
     return max(first, second, key=lambda meta: meta.transaction)
 
 
-def _read_meta(descriptor: int, offset: int, path: Path) -> _Meta:
+def _read_meta(descriptor: int, offset: int, path: Path) -> Meta:
     page = os.pread(descriptor, _META_BYTES, offset)
     place = f"the meta page at byte {offset} of {path}"
     if len(page) < _META_BYTES:
@@ -99,19 +112,4 @@ def _read_meta(descriptor: int, offset: int, path: Path) -> _Meta:
         raise StorageUnusable(f"{place} has LMDB data format {data_format}; a hub has data format {_DATA_FORMAT}")
     if not _PAGE_BYTES_MIN <= page_bytes <= _PAGE_BYTES_MAX or page_bytes & (page_bytes - 1):
         raise StorageUnusable(f"{place} says that pages have {page_bytes} bytes, which none can have: it is damaged")
-    return _Meta(page_bytes, last_page, transaction)
-
-
-def _check_short_file(path: Path) -> None:
-    try:
-        # The verifier carries no types; what it finds is only printed.
-        found = cast("list[object]", lmdb.verify.verify(str(path)))  # pyright: ignore[reportUnknownMemberType]
-        findings = [str(finding) for finding in found]
-    except lmdb.verify.VerifyError as error:
-        findings = [str(error)]
-    if findings:
-        shown = "; ".join(findings[:_FINDINGS_SHOWN])
-        raise StorageUnusable(
-            f"{path} is shorter than its pages say and fails verification: {shown}. The file was truncated; "
-            "restore it from a backup"
-        )
+    return Meta(page_bytes, last_page, transaction)

@@ -16,7 +16,7 @@ is next opened; nothing is lost by that.
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,9 @@ from attrs import define, field
 
 from .batch_rules import COMMIT_KEY, HEADER_KEY
 from .errors import ForkedHub, HubInUse, InvariantViolated, StorageUnusable
-from .lmdb_folder import ALREADY_OPEN, DATA_FILE, HubHeader, identity_of, read_marker
+from .lmdb_folder import ALREADY_OPEN, DATA_FILE, HubHeader, check_folder, identity_of
+from .lmdb_opening import shown
+from .lmdb_pages import verify_beside
 from .lmdb_preflight import check_data_file
 from .lmdb_reads import LmdbReads
 from .lmdb_store import MAP_BYTES
@@ -156,8 +158,8 @@ def _start(folder: Path) -> _Shared:
     if not folder.exists():
         raise StorageUnusable(f"there is no hub in {folder}; the process that runs it creates it")
     try:
-        header = read_marker(folder)
-        _check_file(folder / DATA_FILE)
+        header = check_folder(folder)
+        _check_file(folder)
         identity = identity_of(folder / DATA_FILE)
         environment = lmdb.open(
             str(folder), map_size=MAP_BYTES, readonly=True, create=False, max_dbs=len(TABLES), max_spare_txns=1, lib_version=0
@@ -185,11 +187,13 @@ def _start(folder: Path) -> _Shared:
     return _Shared(environment, reads, identity)
 
 
-def _check_file(path: Path) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
+def _check_file(folder: Path) -> None:
+    if _is_short(folder / DATA_FILE) and (findings := verify_beside(folder)):
+        raise StorageUnusable(f"the data file of {folder} is cut off: {shown(findings)}. 'perdure check' tells all of it")
+
+
+def _is_short(path: Path) -> bool:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(StorageUnusable):
             return check_data_file(path)
-        except StorageUnusable:
-            if attempt == _ATTEMPTS:
-                raise
-    return None
+    return check_data_file(path)

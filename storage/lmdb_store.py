@@ -1,8 +1,8 @@
 """The default engine: one LMDB environment, durable at every commit.
 
-How it works: :mod:`perdure.storage.lmdb_folder` creates and checks the folder, :mod:`perdure.storage.owner` decides
-who runs it, :mod:`perdure.storage.lmdb_writer` writes, and this file reads and holds them together. Records carry
-checksums (:mod:`perdure.storage.records`).
+How it works: :mod:`perdure.storage.lmdb_building` creates the folder, :mod:`perdure.storage.lmdb_opening` checks it and
+takes it over, :mod:`perdure.storage.owner` decides who runs it, :mod:`perdure.storage.lmdb_writer` writes, and this file
+reads and holds them together. Records carry checksums (:mod:`perdure.storage.records`).
 
 Rules:
 
@@ -20,28 +20,19 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import lmdb
-from attrs import frozen
 
-from .batch_rules import COMMIT_KEY, HEADER_KEY, check_batch
-from .errors import (
-    HubInUse,
-    InvariantViolated,
-    PerdureError,
-    StorageUnusable,
-)
-from .lmdb_folder import DATA_FILE, HubHeader, identity_of, make_parents, open_environment, owner_lock_path, prepare
-from .lmdb_preflight import pad_to_last_page
-from .lmdb_reads import LmdbReads, read_failure
-from .lmdb_writer import CommitRecord, LmdbCommit, LmdbTable, LmdbWriter, explain
-from .owner import OwnerLock
-from .records import RecordSeal
+from .batch_rules import check_batch
+from .errors import HubInUse, InvariantViolated
+from .lmdb_folder import identity_of
+from .lmdb_opening import Engine, start, stop
+from .lmdb_reads import read_failure
+from .lmdb_writer import LmdbCommit, free_bytes
 from .store import StoreStatistics
-from .tables import META, TABLES
+from .tables import META
 
 if TYPE_CHECKING:
     from .store import Batch
@@ -52,21 +43,6 @@ MAP_BYTES: Final = 64 << 30
 _META_PAGES: Final = 2
 
 
-@frozen
-class _Engine:
-    """What exists while the store is open."""
-
-    environment: lmdb.Environment
-    tables: dict[str, LmdbTable]
-    reads: LmdbReads
-    writer: LmdbWriter
-    lock: OwnerLock
-    data_file: Path
-    file_identity: tuple[int, int]
-    epoch: int
-    pid: int
-
-
 class LmdbStore:
     """A store in a folder of its own; see :class:`perdure.storage.store.Store` for what the methods do.
 
@@ -75,35 +51,32 @@ class LmdbStore:
     Args:
       path: the hub's folder. It is created, with those above it, if it does not exist.
       map_bytes: how much address space to take, in bytes. It is no limit on the data: the map grows when it is full.
+      allow_network_filesystem: let a network file system pass, which is refused otherwise: LMDB cannot work on one reliably.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES, allow_network_filesystem: bool = False
+    ) -> None:
         self._path = Path(path)
         self._map_bytes = map_bytes
-        self._engine: _Engine | None = None
-        self._shut_down: weakref.finalize[[_Engine], LmdbStore] | None = None
+        self._allow_network = allow_network_filesystem
+        self._engine: Engine | None = None
+        self._shut_down: weakref.finalize[[Engine], LmdbStore] | None = None
 
     def open(self) -> int:
         """Become the owner, create the store if there is none, and return the new owner epoch.
 
         Raises:
           HubInUse: another process, or another store object of this one, runs it.
-          StorageUnusable: it cannot be written, or is damaged, foreign, or newer than this program.
+          StorageUnusable: it cannot be written, is damaged, foreign, or newer than this program, lies on a network file system, or
+              has lost a commit that its witness saw (D9).
         """
         if self._engine is not None:
             self._opened()
             raise HubInUse(f"this store object already runs the hub {self._path}; close it first")
-        folder = Path(os.path.realpath(self._path))
-        make_parents(folder)
-        lock = OwnerLock(owner_lock_path(folder), folder)
-        lock.acquire()
-        try:
-            engine = _start(folder, self._map_bytes, lock)
-        except BaseException:
-            lock.release()
-            raise
+        engine = start(self._path, self._map_bytes, self._allow_network)
         self._engine = engine
-        self._shut_down = weakref.finalize(self, _stop, engine)
+        self._shut_down = weakref.finalize(self, stop, engine)
         return engine.epoch
 
     @property
@@ -172,6 +145,7 @@ class LmdbStore:
             deletes=written.deletes,
             file_bytes=engine.data_file.stat().st_size,
             live_bytes=pages * stats[-1]["psize"],
+            disk_free_bytes=free_bytes(engine.data_file.parent),
         )
 
     def close(self) -> None:
@@ -182,75 +156,10 @@ class LmdbStore:
         self._engine = None
         self._shut_down()
 
-    def _opened(self) -> _Engine:
+    def _opened(self) -> Engine:
         engine = self._engine
         if engine is None:
             raise InvariantViolated(f"the store {self._path} was used while it was not open")
         if os.getpid() != engine.pid:
             engine.writer.refuse_fork()
         return engine
-
-
-def _start(folder: Path, map_bytes: int, lock: OwnerLock) -> _Engine:
-    """Open a folder whose owner lock is held."""
-    header = prepare(folder)
-    try:
-        environment = open_environment(folder, map_bytes)
-    except lmdb.Error as error:
-        raise StorageUnusable(f"LMDB cannot open the hub {folder} with {map_bytes} bytes of address space: {error}") from error
-    try:
-        environment.reader_check()
-        tables, record = _become_owner(environment, folder, header)
-    except lmdb.Error as error:
-        environment.close()
-        raise StorageUnusable(f"the hub {folder} cannot be used: {explain(error, folder)}") from error
-    except BaseException:
-        environment.close()
-        raise
-    data_file = folder / DATA_FILE
-    return _Engine(
-        environment=environment,
-        tables=tables,
-        reads=LmdbReads(environment, tables),
-        writer=LmdbWriter(environment, tables, record, folder),
-        lock=lock,
-        data_file=data_file,
-        file_identity=identity_of(data_file),
-        epoch=record.epoch,
-        pid=os.getpid(),
-    )
-
-
-def _become_owner(environment: lmdb.Environment, folder: Path, header: HubHeader) -> tuple[dict[str, LmdbTable], CommitRecord]:
-    """Open all tables, check that they are this hub's, and raise the owner epoch, in one transaction."""
-    with environment.begin(write=True) as transaction:
-        tables = {
-            table: LmdbTable(environment.open_db(table.encode(), transaction, create=False), RecordSeal(table))
-            for table in TABLES
-        }
-        meta = tables[META]
-        stored = transaction.get(HEADER_KEY, b"", meta.handle)
-        written = HubHeader.from_bytes(meta.seal.unseal(HEADER_KEY, stored), f"the header record in {folder}")
-        if written != header:
-            raise StorageUnusable(
-                f"the data file in {folder} is of hub {written.hub_id}, the marker beside it of hub {header.hub_id}: "
-                "they do not belong together. Restore the whole folder from one backup"
-            )
-        last = transaction.get(COMMIT_KEY, db=meta.handle)
-        record = CommitRecord(0, 0) if last is None else CommitRecord.from_bytes(meta.seal.unseal(COMMIT_KEY, last))
-        record = CommitRecord(record.number, record.epoch + 1)
-        transaction.put(COMMIT_KEY, meta.seal.seal(COMMIT_KEY, record.to_bytes()), db=meta.handle)
-    return tables, record
-
-
-def _stop(engine: _Engine) -> None:
-    """Close everything; in a forked child nothing, since it is all the parent's."""
-    if os.getpid() != engine.pid:
-        return
-    try:
-        engine.writer.stop()
-        engine.environment.close()
-        with suppress(OSError, PerdureError):  # only saves a walk over the file at the next opening
-            pad_to_last_page(engine.data_file)
-    finally:
-        engine.lock.release()

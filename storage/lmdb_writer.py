@@ -17,6 +17,9 @@ Rules:
 5. The map (address space only) is grown by the *caller's* thread, inside :meth:`LmdbCommit.wait`, while no transaction
    is open: reads happen on that thread, and a map must not move under a read.
 
+6. Whoever waits for a commit is told first; then its number goes to the witness, and now and then the slots of readers
+   that died are freed, which would keep every page freed after them from being used again.
+
 Records are written in key order, table by table: in random order the same puts take five times as long.
 """
 
@@ -25,6 +28,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from contextlib import suppress
 from threading import TIMEOUT_MAX, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -42,10 +46,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from .lmdb_witness import Witness
     from .store import Batch
 
 _DISK_FULL_BYTES: Final = 1 << 16
 """Less free space than this makes any failed write a full disk: LMDB reports a short write as a mere I/O error."""
+
+COMMITS_BETWEEN_READER_CHECKS: Final = 1024
+"""After so many commits the slots of readers that died are freed."""
 
 _MAP_STEP_BYTES: Final = 1 << 20
 """A map grows by a multiple of this, which is a multiple of every page size."""
@@ -168,10 +176,16 @@ class LmdbWriter:
       tables: its named databases.
       record: what its commit record says.
       folder: the hub's folder, for messages and to ask for free space.
+      witness: is told of every commit.
     """
 
     def __init__(
-        self, environment: lmdb.Environment, tables: Mapping[str, LmdbTable], record: CommitRecord, folder: Path
+        self,
+        environment: lmdb.Environment,
+        tables: Mapping[str, LmdbTable],
+        record: CommitRecord,
+        folder: Path,
+        witness: Witness,
     ) -> None:
         self.record = record
         self.statistics = WriterStatistics()
@@ -180,6 +194,7 @@ class LmdbWriter:
         self._tables = tables
         self._meta = tables[META]
         self._folder = folder
+        self._witness = witness
         self._pid = os.getpid()
         self._job: LmdbCommit | None = None
         self._go = _locked()
@@ -257,7 +272,12 @@ class LmdbWriter:
             except Exception as error:  # noqa: BLE001  # whatever it is, the waiting caller must be told
                 commit.settle(self._classify(commit.batch, error))
             else:
+                number = commit.batch.number
                 commit.settle(None)
+                self._witness.saw(number)
+                if number % COMMITS_BETWEEN_READER_CHECKS == 0:
+                    with suppress(lmdb.Error):
+                        self._environment.reader_check()
             del commit
 
     def _write(self, batch: Batch) -> None:
@@ -330,8 +350,13 @@ def _locked() -> Lock:
 
 def explain(error: lmdb.Error, folder: Path) -> str:
     """Say in words why LMDB could not write, naming a full disk also where LMDB does not."""
-    space = os.statvfs(folder)
-    free = space.f_bavail * space.f_frsize
+    free = free_bytes(folder)
     if error.code == errno.ENOSPC or (error.code == errno.EIO and free < _DISK_FULL_BYTES):
         return f"the disk that holds {folder} is full ({free} bytes are free; LMDB says {error})"
     return f"LMDB could not write to {folder}: {error}"
+
+
+def free_bytes(folder: Path) -> int:
+    """How much room the disk that holds a folder has, as far as this user may take it."""
+    space = os.statvfs(folder)
+    return space.f_bavail * space.f_frsize

@@ -29,7 +29,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from .errors import DamagedRecord, StorageUnusable
+from .errors import DamagedRecord, StorageUnusable, UnreadableRecord
 from .store import CommittedStore
 from .tables import DIRECTORY, EXPIRY, META
 
@@ -86,6 +86,22 @@ def place_of(table: str, key: bytes) -> bytes:
     return b"%b\0%b" % (table.encode(), key)  # no table's name has a zero byte
 
 
+def decoded(codec: RecordCodec, table: str, key: bytes, stored: bytes) -> bytes:
+    """The value of a stored record, which passed through a codec unless its table is one of :data:`PLAIN_TABLES`.
+
+    Raises:
+      UnreadableRecord: the codec cannot decode it.
+    """
+    if table in PLAIN_TABLES:
+        return stored
+    try:
+        return codec.decode(stored, place_of(table, key))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a codec raises, the record is set aside and the hub goes on
+        raise UnreadableRecord(table, key, f"cannot be decoded by the codec {codec.name!r}: {error}") from error
+
+
 class _Chain:
     def __init__(self, codecs: tuple[RecordCodec, ...]) -> None:
         self._codecs = codecs
@@ -129,6 +145,22 @@ def marker_of(codec: RecordCodec) -> bytes:
     return msgspec.msgpack.encode(_Marker(codec.name, codec.encode(_KNOWN, place_of(META, CODEC_KEY))))
 
 
+def codec_name(stored: bytes) -> str:
+    """The name in the record that says which codec a hub has.
+
+    Raises:
+      DamagedRecord: it cannot be read.
+    """
+    return _read_marker(stored).name
+
+
+def _read_marker(stored: bytes) -> _Marker:
+    try:
+        return msgspec.msgpack.decode(stored, type=_Marker)
+    except msgspec.MsgspecError as error:
+        raise DamagedRecord(META, CODEC_KEY, f"cannot be read ({error})") from error
+
+
 def check_codec(store: CommittedStore, codec: RecordCodec | None, *, new: bool) -> None:
     """Refuse to read a hub with another codec than its own.
 
@@ -140,7 +172,15 @@ def check_codec(store: CommittedStore, codec: RecordCodec | None, *, new: bool) 
     Raises:
       StorageUnusable: the codec, or its keys, are not the hub's.
     """
-    stored = store.get(META, CODEC_KEY)
+    check_marker(store.get(META, CODEC_KEY), codec, new=new)
+
+
+def check_marker(stored: bytes | None, codec: RecordCodec | None, *, new: bool) -> None:
+    """The same for the record that says which codec a hub has; ``None`` if there is none.
+
+    Raises:
+      StorageUnusable: as for :func:`check_codec`.
+    """
     if stored is None:
         if codec is not None and not new:
             raise StorageUnusable(
@@ -148,10 +188,7 @@ def check_codec(store: CommittedStore, codec: RecordCodec | None, *, new: bool) 
                 "encoded, start a new hub"
             )
         return
-    try:
-        marker = msgspec.msgpack.decode(stored, type=_Marker)
-    except msgspec.MsgspecError as error:
-        raise DamagedRecord(META, CODEC_KEY, f"cannot be read ({error})") from error
+    marker = _read_marker(stored)
     if codec is None:
         raise StorageUnusable(f"the hub was written with the codec {marker.name!r}, and is opened without one: give codec=...")
     if codec.name != marker.name:

@@ -75,6 +75,7 @@ class StoreStatistics:
       deletes: records deleted by them.
       file_bytes: size of the data file, 0 for an engine without one.
       live_bytes: bytes of it that hold data.
+      disk_free_bytes: bytes that are free on its disk; ``None`` for an engine without one.
     """
 
     commit_number: int
@@ -83,6 +84,7 @@ class StoreStatistics:
     deletes: int
     file_bytes: int
     live_bytes: int
+    disk_free_bytes: int | None = None
 
 
 class CommittedStore(Protocol):

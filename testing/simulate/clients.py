@@ -6,19 +6,18 @@ Every method makes a :class:`~perdure.testing.simulate.requests.Request` with th
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from attrs import define, field
 
-from ...hub import DeadLetter, Page, TaskHub
+from ...hub import TaskHub
 from ...orchestration import RuntimeStatus
 from ...orchestration.messages import Terminate
-from ...orchestration.status import OrchestrationRecord
-from .known import Fault, Known
-from .ops import LEDGER, Op, decode
-from .programs import INSTANCES, KEYS, Programs
+from .known import Fault
+from .looking import Looking
+from .ops import LEDGER, Op
+from .programs import INSTANCES, Programs
 from .requests import Request
 from .world import Ledger, Scratch, script
 
@@ -26,16 +25,9 @@ OPERATIONS: Final = (Ledger.note, Ledger.note, Ledger.take, Ledger.note_slowly, 
 
 
 @define(eq=False)
-class Clients:
-    """Makes requests.
+class Clients(Looking):
+    """Makes requests."""
 
-    Attributes:
-      known: what answers are compared with.
-      chance: what decides.
-    """
-
-    known: Known
-    chance: random.Random
     _names: Iterator[int] = field(factory=lambda: itertools.count(1))
     _programs: Programs = field(init=False)
     _instance_before: str = INSTANCES[0]
@@ -342,72 +334,3 @@ class Clients:
         failed = [record.instance_id for record in records if record.status is RuntimeStatus.FAILED]
         instance_id = self.chance.choice((self._instance(), *failed, *failed))
         return Request(f"rewind {instance_id}", lambda hub: hub.rewind(instance_id), instance_id=instance_id, wakes=True)
-
-    # --- looking: whatever is shown is what is durable at that moment (E9)
-
-    def read(self) -> Request:
-        """``read_entity``."""
-        key = self.chance.choice(KEYS)
-
-        def check(_: Request, shown: Ledger | None) -> Iterator[Fault]:
-            entity = self.known.stored.entity(LEDGER, key)
-            state = None if entity is None else entity.state
-            read = None if shown is None else {"log": shown.log, "balance": shown.balance, "sent": shown.sent}
-            if read != state:
-                yield 4, f"{key!r} was shown as {read}, and is {state}"
-
-        return Request(f"read {key!r}", lambda hub: hub.read_entity(Ledger.at(key)), check=check)
-
-    def status(self) -> Request:
-        """``get_status``."""
-        instance_id = self._instance()
-
-        def check(_: Request, shown: Any) -> Iterator[Fault]:
-            record = self._record(instance_id)
-            if record is None or (record.status, record.execution) != (shown.runtime_status, shown.execution):
-                yield 4, f"{instance_id} was shown as {shown}, and is {record}"
-
-        return Request(f"status of {instance_id}", lambda hub: hub.get_status(instance_id), check=check)
-
-    def _record(self, instance_id: str) -> OrchestrationRecord | None:
-        found = self.known.stored.orchestration(instance_id)
-        return None if found is None else found.record
-
-    def query(self) -> Request:
-        """``query_instances``."""
-        status = self.chance.choice((RuntimeStatus.RUNNING, RuntimeStatus.SUSPENDED, RuntimeStatus.COMPLETED))
-
-        def check(_: Request, page: Any) -> Iterator[Fault]:
-            records = [found.record for found in self.known.stored.orchestrations if found.record is not None]
-            there = sorted(record.instance_id for record in records if record.status is status)
-            shown = sorted(item.instance_id for item in page.items)
-            if shown != there and len(records) < 60:  # a longer query takes several looks
-                yield 21, f"{shown} were shown as {status}, and {there} are"
-
-        return Request(f"query {status}", lambda hub: hub.query_instances(status=status, limit=1000), check=check)
-
-    def letters(self) -> Request:
-        """``dead_letters``."""
-        key = self.chance.choice(KEYS)
-
-        def check(_: Request, page: Page[DeadLetter]) -> Iterator[Fault]:
-            entity = self.known.stored.entity(LEDGER, key)
-            there = [] if entity is None else [(each.message.name, each.failure) for each in entity.letters.values()]
-            shown = [(each.operation, each.failure) for each in page.items]
-            if shown != there:
-                yield 21, f"the letters of {key!r} were shown as {shown}, and are {there}"
-
-        return Request(f"letters of {key!r}", lambda hub: hub.dead_letters(Ledger.at(key)), check=check)
-
-    def result(self) -> Request:
-        """``wait_for_result``."""
-        instance_id, seconds = self._instance(), self.chance.choice((0.0, 5.0, 1000.0))
-
-        def check(request: Request, shown: list[str]) -> Iterator[Fault]:
-            record = self._record(instance_id)
-            if (record is None or record.output is None or decode(record.output) != shown) and not self._touched(request):
-                yield 4, f"the result of {instance_id} was shown as {shown}, and is {record and record.output}"
-
-        return Request(
-            f"result of {instance_id}", lambda hub: hub.wait_for_result(instance_id, seconds), [], instance_id, check=check
-        )

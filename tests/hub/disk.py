@@ -6,9 +6,13 @@ can be checked as if the process had died there.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterable, Iterator
 
 from perdure.entities.record import EntityRecord
+from perdure.hub.check_evidence import Evidence, Finding
+from perdure.hub.checking import Examiner
 from perdure.hub.payloads import decode_head
 from perdure.hub.records import InstanceRecord
 from perdure.storage import tables
@@ -42,5 +46,35 @@ def entities(rows: Rows) -> dict[bytes, EntityRecord]:
 
 
 def check(rows: Rows) -> None:
-    """Everything that must hold on a disk at any moment holds: tables, locks, journals, and what will answer open work."""
+    """Everything that must hold on a disk at any moment holds: tables, locks, journals, what will answer open work; and a check says so."""
     assert faults_of(Stored.of(rows)) == []
+    found_wrong = findings(rows)
+    assert not found_wrong, f"`perdure check` would report: {found_wrong}"
+
+
+class RowsRecords:
+    """A disk as a check of a hub reads it."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._sorted = {table: sorted(rows[table]) for table in tables.TABLES}
+
+    def counted(self, table: str) -> int:
+        return len(self._rows[table])
+
+    def rows(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        ordered = self._sorted[table]
+        for key in itertools.islice(ordered, bisect.bisect_left(ordered, start), None):
+            yield key, self._rows[table][key]
+
+    def stored(self, table: str, key: bytes) -> bytes | None:
+        return self._rows[table].get(key)
+
+    def unseal(self, table: str, key: bytes, stored: bytes) -> bytes:
+        del table, key
+        return stored
+
+
+def findings(rows: Rows) -> list[Finding]:
+    """What a check of a hub would report of these rows."""
+    return list(Examiner(Evidence(RowsRecords(rows), lambda *_: None)).findings())

@@ -34,7 +34,7 @@ PAST: Final = (
         2,
     ),
     Past("purging left messages of the batch under way", "leaves messages behind when purging", 0),
-    Past("purging left activities of the batch under way", "leaves activities behind when purging", 44),
+    Past("purging left activities of the batch under way", "leaves activities behind when purging", 145),
     Past("recovery took up activities that a client had purged", "takes up activities that were purged", 162),
     Past("what was journaled before the first event was overwritten", "journals what comes before the first event", 10),
 )

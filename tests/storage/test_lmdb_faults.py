@@ -260,6 +260,20 @@ def test_damaged_meta_page_is_refused(owner: Owner, folder: Path, place: int) ->
         LmdbStore(folder).open()
 
 
+@pytest.mark.skipif(os.sysconf("SC_PAGESIZE") != 4096, reason="writes meta pages at 4096 bytes")
+def test_impossible_length_is_refused(owner: Owner, folder: Path) -> None:
+    """A meta page that was damaged so as to claim an immense file is refused in words, before anything is made of the number."""
+    fill(owner)
+    owner.store.close()
+    data = folder / "data.mdb"
+    content = bytearray(data.read_bytes())
+    for at in (0, 4096):
+        content[at + 143] |= 0x10
+    data.write_bytes(content)
+    with pytest.raises(StorageUnusable, match=r"says that the file has \d{15,} bytes"):
+        LmdbStore(folder).open()
+
+
 def test_folder_that_cannot_be_written() -> None:
     """A folder or data file that this user may not write is refused with the reason, and nothing is changed."""
     script = """

@@ -58,7 +58,7 @@ def test_files_are_private(folder: Path) -> None:
     """Folders are 0700, files 0600, and nothing else is left beside the hub."""
     filled(folder)
     assert mode(folder) == mode(folder.parent) == 0o700
-    assert {path.name for path in folder.iterdir()} == {"data.mdb", "lock.mdb", "hub.json"}
+    assert {path.name for path in folder.iterdir()} == {"data.mdb", "lock.mdb", "hub.json", "witness"}
     assert {path.name for path in folder.parent.iterdir()} == {"bank", "bank.owner.lock"}
     assert {mode(path) for path in [*folder.iterdir(), folder.with_name("bank.owner.lock")]} == {0o600}
 
