@@ -1,0 +1,112 @@
+"""Mistakes that a store could make, planted one at a time, to see that rebuilt power cuts find each of them."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import lmdb
+from perdure.storage import lmdb_folder
+from perdure.storage.lmdb_store import LmdbStore
+from perdure.storage.lmdb_writer import LmdbCommit, LmdbWriter
+from perdure.storage.store import Batch
+
+
+class _Early:
+    """A commit that says that it is durable while it is being written; ``settled`` says whether it admits it to marks."""
+
+    def __init__(self, commit: LmdbCommit, *, loud: bool) -> None:
+        self.batch = commit.batch
+        self.settled = loud
+        self.commit = commit
+
+    def wait(self, seconds: float) -> bool:
+        """Done, it says."""
+        del seconds
+        return True
+
+    def result(self) -> None:
+        """Good, it says."""
+
+
+def _acknowledge_early(*, loud: bool) -> None:
+    submit = LmdbStore.submit
+    opened = cast("Callable[[LmdbStore], Any]", LmdbStore._opened)  # pyright: ignore[reportPrivateUsage]
+    under_way: list[LmdbCommit] = []
+
+    def early(self: LmdbStore, batch: Batch) -> _Early:
+        commit = submit(self, batch)
+        under_way.append(commit)
+        return _Early(commit, loud=loud)
+
+    def after_writing(self: LmdbStore) -> Any:
+        while under_way:
+            assert under_way[-1].wait(60)
+            under_way.pop().result()
+        return opened(self)
+
+    setattr(LmdbStore, "submit", early)  # noqa: B010
+    setattr(LmdbStore, "_opened", after_writing)  # noqa: B010
+
+
+def _open_with(**flags: bool) -> None:
+    lmdb.open = functools.partial(lmdb.open, **flags)  # type: ignore[assignment]
+
+
+def _force_only(wanted: Callable[[Path], bool]) -> None:
+    force = lmdb_folder.force
+
+    def some(path: Path) -> None:
+        if wanted(path):
+            force(path)
+
+    lmdb_folder.force = some
+
+
+def _commit_in_halves() -> None:
+    write = cast("Callable[[LmdbWriter, Batch], None]", LmdbWriter._write)  # pyright: ignore[reportPrivateUsage]
+
+    def halves(self: LmdbWriter, batch: Batch) -> None:
+        tables = list(batch.writes)
+        for part in (tables[::2], tables[1::2]):
+            writes = {table: batch.writes[table] for table in part}
+            write(self, Batch(batch.partition, batch.epoch, batch.number, writes))
+
+    setattr(LmdbWriter, "_write", halves)  # noqa: B010
+
+
+def _write_unseen() -> None:
+    put_in_place = lmdb_folder.put_in_place
+
+    def scribble(temporary: Path, folder: Path, header: lmdb_folder.HubHeader) -> None:
+        put_in_place(temporary, folder, header)
+        with (folder / lmdb_folder.MARKER_FILE).open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            mapped[-1:] = b" "
+
+    lmdb_folder.put_in_place = scribble
+
+
+FAULTS: Final[dict[str, Callable[[], None]]] = {
+    "LMDB does not sync": lambda: _open_with(sync=False),
+    "LMDB does not sync meta pages": lambda: _open_with(metasync=False),
+    "a commit is settled before its sync": lambda: _acknowledge_early(loud=True),
+    "clients are told before the sync": lambda: _acknowledge_early(loud=False),
+    "a batch is two transactions": _commit_in_halves,
+    "a new hub's files are not forced": lambda: _force_only(Path.is_dir),
+    "a new hub's folders are not forced": lambda: _force_only(Path.is_file),
+}
+"""Each must be found."""
+
+UNSEEN: Final = "something else writes to the data file through a map"
+"""This one the recorder cannot see, and must notice that."""
+
+
+def plant(fault: str) -> None:
+    """Make the mistake in this process from now on."""
+    if fault == UNSEEN:
+        _write_unseen()
+    elif fault != "none":
+        FAULTS[fault]()
