@@ -20,7 +20,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ class Note(enum.IntEnum):
     RENAME = 7
     REMOVE = 8
     MARK = 9
+    FAILED_SYNC = 10
 
 
 @frozen
@@ -73,11 +75,12 @@ class Fault(enum.IntEnum):
 
 
 class Manner(enum.IntEnum):
-    """How they fail."""
+    """How they fail: not done at all; half done; done, yet said to have failed; that, and every call after it fails too."""
 
     UNDONE = 0
     HALF = 1
     DONE = 2
+    LAST = 3
 
 
 # --- for tests
@@ -99,13 +102,13 @@ def shim() -> Path:
     return library
 
 
-def run_under(module: str, *arguments: str, root: Path, log: Path | None = None) -> str:
-    """Run a module of the tests in a child whose doings below ``root`` are noted in ``log``; what it printed."""
+def run_under(*arguments: str, root: Path, log: Path | None = None) -> str:
+    """Run Python with these arguments in a child whose doings below ``root`` are noted in ``log``; what it printed."""
     environment = {**os.environ, "LD_PRELOAD": str(shim()), "RECORDER_ROOT": os.path.realpath(root)}
     if log is not None:
         environment["RECORDER_LOG"] = str(log)
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, *arguments],
         env=environment,
         cwd=_ROOT,
         capture_output=True,
@@ -113,8 +116,16 @@ def run_under(module: str, *arguments: str, root: Path, log: Path | None = None)
         timeout=CHILD_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, f"{module} {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
+    assert done.returncode == 0, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
     return done.stdout
+
+
+@contextmanager
+def quick_folder() -> Generator[Path]:
+    """An empty folder in memory, where there is one: syncs cost nothing there, and what a sync is worth is not asked of it."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def read_notes(log: Path) -> Iterator[Noted]:
@@ -149,6 +160,12 @@ def fail(kind: Fault, manner: Manner, *, after: int, times: int, error: int = er
     _library().recorder_fail(kind.value, after, times, error, manner.value)
 
 
-def failures_left(kind: Fault) -> int:
-    """How many of the failures that were asked for have not come yet."""
-    return int(_library().recorder_left(kind.value))
+def heal() -> None:
+    """Nothing fails any more."""
+    for kind in Fault:
+        fail(kind, Manner.UNDONE, after=0, times=0)
+
+
+def failures_come() -> int:
+    """How many calls were made to fail so far."""
+    return int(_library().recorder_failed())

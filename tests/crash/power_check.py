@@ -18,7 +18,6 @@ import logging
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.store import Batch
 
 from ..hub import disk, workload
-from .disk_shim import read_notes
+from .disk_shim import quick_folder, read_notes
 from .power_model import Moment, Promises, Recording, understand
 from .power_states import Cut, cuts
 
@@ -248,9 +247,8 @@ def main() -> None:
     logging.disable()  # the workload has an operation that fails on purpose
     path = Path(sys.argv[1])
     task = msgspec.msgpack.decode(path.read_bytes(), type=Task)
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
-        answer = examine(task, Path(place) / "state", path.with_suffix(".progress"))
+    with quick_folder() as folder:
+        answer = examine(task, folder / "state", path.with_suffix(".progress"))
     path.with_suffix(".answer").write_bytes(msgspec.msgpack.encode(answer))
 
 

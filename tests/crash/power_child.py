@@ -9,7 +9,7 @@ Two lives, so that opening, closing and creating are recorded too. Marks are Mes
 - ``["settled", number]``: the store said that it is durable;
 - ``["told", step]``: the client was told that its step has happened.
 
-A fault plants a mistake, see :mod:`tests.crash.power_faults`; ``none`` plants none.
+A fault plants a mistake, or makes the disk fail, see :mod:`tests.crash.power_faults`; ``none`` does nothing.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from pathlib import Path
 
 import msgspec
 import trio
-from perdure.hub import TaskHub
+from perdure.hub import TaskHub, limits
 from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.lmdb_writer import LmdbCommit
 from perdure.storage.store import Batch
 
 from ..hub.helpers import bank, receive
 from ..hub.workload import MANNERS, Clerk, Client, Manner, family, holder
-from .disk_shim import mark
-from .power_faults import plant
+from .disk_shim import Fault, fail, mark
+from .disk_shim import Manner as Failing
+from .power_faults import FAILING_SYNC, plant
 
 _encode = msgspec.msgpack.Encoder().encode
 BIG_BYTES = 60_000
@@ -99,9 +100,11 @@ async def first_life(store: LmdbStore, manner: Manner) -> None:
                 await big.purge()
 
 
-async def second_life(store: LmdbStore, manner: Manner) -> None:
-    """The whole workload."""
+async def second_life(store: LmdbStore, manner: Manner, fault: str) -> None:
+    """The whole workload; when syncs shall fail, some do, and the client sends again what was refused."""
     async with hub_of(store, manner) as hub:
+        if fault == FAILING_SYNC:
+            fail(Fault.SYNC, Failing.UNDONE, after=3, times=3)
         await Client(acknowledged=Told()).send_all(hub, manner.crowd)
         await hub.wait_idle()
 
@@ -111,8 +114,9 @@ def main() -> None:
     folder, manner_name, fault = sys.argv[1:]
     manner = MANNERS[manner_name]
     plant(fault)
-    for life in (first_life, second_life):
-        trio.run(life, MarkedStore(Path(folder)), manner)
+    limits.STORAGE_RETRY_SECONDS = (0.0, 0.0)
+    trio.run(first_life, MarkedStore(Path(folder)), manner)
+    trio.run(second_life, MarkedStore(Path(folder)), manner, fault)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 :func:`record` runs the workload under the recorder, :func:`cut_power` has several processes look at states of a recording, and
 the summary says how many there were of which kind. A finding names its cut; with ``--keep`` the recording stays, and the same
 seed looks at the same cuts of it.
+
+The long form also has each single write and sync of a run fail (:mod:`tests.crash.fault_child`), which takes half a minute.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import pytest
 from attrs import define, field, frozen
 
 from ..hub.workload import MANNERS
-from .disk_shim import run_under
+from .disk_shim import quick_folder, run_under, shim
 from .power_check import HUB, Answer, Task
+from .power_faults import FAILING_SYNC
 
 _ROOT = Path(__file__).parents[2]
 _DECODE = msgspec.msgpack.Decoder(Answer).decode
@@ -74,7 +78,7 @@ def record(folder: Path, manner: str, fault: str = "none") -> Recorded:
     root = Path(os.path.realpath(folder)) / "disk"
     root.mkdir(parents=True)
     notes = root.parent / "notes"
-    run_under("tests.crash.power_child", str(root / HUB), manner, fault, root=root, log=notes)
+    run_under("-m", "tests.crash.power_child", str(root / HUB), manner, fault, root=root, log=notes)
     return Recorded(notes, root, manner)
 
 
@@ -122,19 +126,27 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF, help="which states are looked at")
     parser.add_argument("--keep", type=Path, help="an empty folder in which the recordings stay")
     options = parser.parse_args()
+    try:
+        shim()
+    except pytest.skip.Exception as error:
+        parser.error(str(error))
     print(f"power cuts: seed {options.seed}", flush=True)
     tally = Tally()
     with tempfile.TemporaryDirectory() as passing:
         folder = options.keep or Path(passing)
-        for manner in MANNERS:
-            recorded = record(folder / manner, manner)
-            share = 1 / len(MANNERS)
+        kinds = [*((manner, "none") for manner in MANNERS), ("plain", FAILING_SYNC)]
+        share = 1 / len(kinds)
+        for manner, fault in kinds:
+            recorded = record(folder / f"{manner}, {fault}", manner, fault)
             cut_power(
                 recorded, tally, states=int(options.states * share), seconds=options.minutes * 60 * share, seed=options.seed
             )
+        with quick_folder() as folder:
+            failed = run_under("-m", "tests.crash.fault_child", str(folder), "1", "0", root=folder)
     print(f"power cuts: {tally}")
     for finding in tally.findings[:20]:
         print("  ", finding)
+    print(f"failing calls, and how many runs ended how; all came to the same end:\n{failed}", end="")
     return 1 if tally.findings else 0
 
 

@@ -11,17 +11,16 @@ from typing import Any, Final, cast
 import lmdb
 from perdure.storage import lmdb_folder
 from perdure.storage.lmdb_store import LmdbStore
-from perdure.storage.lmdb_writer import LmdbCommit, LmdbWriter
+from perdure.storage.lmdb_writer import LmdbWriter
 from perdure.storage.store import Batch
 
 
 class _Early:
-    """A commit that says that it is durable while it is being written; ``settled`` says whether it admits it to marks."""
+    """A commit that says that it is durable before it is begun; ``settled`` says whether that is marked, too."""
 
-    def __init__(self, commit: LmdbCommit, *, loud: bool) -> None:
-        self.batch = commit.batch
+    def __init__(self, batch: Batch, *, loud: bool) -> None:
+        self.batch = batch
         self.settled = loud
-        self.commit = commit
 
     def wait(self, seconds: float) -> bool:
         """Done, it says."""
@@ -33,23 +32,25 @@ class _Early:
 
 
 def _acknowledge_early(*, loud: bool) -> None:
+    """Write a batch when the store is next used, and say at once that it is written."""
     submit = LmdbStore.submit
     opened = cast("Callable[[LmdbStore], Any]", LmdbStore._opened)  # pyright: ignore[reportPrivateUsage]
-    under_way: list[LmdbCommit] = []
+    put_off: list[Batch] = []
 
     def early(self: LmdbStore, batch: Batch) -> _Early:
-        commit = submit(self, batch)
-        under_way.append(commit)
-        return _Early(commit, loud=loud)
+        opened_late(self)
+        put_off.append(batch)
+        return _Early(batch, loud=loud)
 
-    def after_writing(self: LmdbStore) -> Any:
-        while under_way:
-            assert under_way[-1].wait(60)
-            under_way.pop().result()
+    def opened_late(self: LmdbStore) -> Any:
+        while put_off:
+            commit = submit(self, put_off.pop())
+            assert commit.wait(60)
+            commit.result()
         return opened(self)
 
     setattr(LmdbStore, "submit", early)  # noqa: B010
-    setattr(LmdbStore, "_opened", after_writing)  # noqa: B010
+    setattr(LmdbStore, "_opened", opened_late)  # noqa: B010
 
 
 def _open_with(**flags: bool) -> None:
@@ -104,9 +105,13 @@ UNSEEN: Final = "something else writes to the data file through a map"
 """This one the recorder cannot see, and must notice that."""
 
 
+FAILING_SYNC: Final = "syncs fail"
+"""The disk's fault, and no mistake: nothing may be found. See :func:`tests.crash.power_child.second_life`."""
+
+
 def plant(fault: str) -> None:
     """Make the mistake in this process from now on."""
     if fault == UNSEEN:
         _write_unseen()
-    elif fault != "none":
+    elif fault in FAULTS:
         FAULTS[fault]()

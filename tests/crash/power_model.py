@@ -5,6 +5,8 @@ Assumptions, which are LMDB's own and those of journaling file systems:
 - a sector of 512 bytes is written whole or not at all, and the disk does not lie about a sync;
 - what was written and not yet synced may be on the disk or not, sector by sector, in any combination;
 - a file's size may have reached the disk without what was written there, which then reads as zeros;
+- what was under way when a sync failed may or may not have reached the disk, and no later sync brings it there, since the
+  kernel may have given it up; only writing it again does;
 - names (creating, renaming) reach the disk in their order; forcing a folder forces what happened in it; forcing a file
   forces what is in it and its size, not its name.
 
@@ -39,12 +41,14 @@ class Piece:
       offset: where; for a size, how many bytes.
       data: what.
       write: which write of the moment it belongs to.
+      given_up: a sync of it has failed.
     """
 
     inode: int
     offset: int
     data: bytes
     write: int
+    given_up: bool = False
 
 
 @frozen
@@ -150,11 +154,19 @@ class _Disk:
         self.pieces.append(Piece(inode, size, b"", self.writes))
 
     def force(self, wanted: Iterable[Piece]) -> None:
-        """Pieces become durable."""
-        forced = list(wanted)
-        _put(self.files, forced)
-        kept = set(map(id, forced))
-        self.pieces = [piece for piece in self.pieces if id(piece) not in kept]
+        """Pieces become durable, if no sync of them has failed; what was given up is gone where it was written again."""
+        forced = {id(piece): piece for piece in wanted if not piece.given_up}
+        _put(self.files, forced.values())
+        again = {(piece.inode, piece.offset // SECTOR_BYTES) for piece in forced.values() if piece.data}
+        self.pieces = [
+            piece
+            for piece in self.pieces
+            if id(piece) not in forced and (not piece.data or (piece.inode, piece.offset // SECTOR_BYTES) not in again)
+        ]
+
+    def give_up(self, inode: int) -> None:
+        """A sync fails."""
+        self.pieces = [evolve(piece, given_up=True) if piece.inode == inode else piece for piece in self.pieces]
 
     def force_names(self, folder: int) -> None:
         """What happened in a folder becomes durable."""
@@ -212,6 +224,8 @@ def understand(notes: Iterable[Noted], root: Path) -> Recording:
             disk.write(inode, noted.offset, noted.data)
             moments.append(disk.moment(promises))
             disk.force([piece for piece in disk.pieces if piece.write == disk.writes])
+        elif noted.what is Note.FAILED_SYNC:
+            disk.give_up(inode)
         elif noted.what is Note.SYNC:
             moments.append(disk.moment(promises))
             disk.force([piece for piece in disk.pieces if piece.inode == inode])

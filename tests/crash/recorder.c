@@ -29,15 +29,17 @@
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, name)
 
 enum { FILES = 4096 };
-enum note { WRITE = 1, DURABLE_WRITE, SYNC, RESIZE, CREATE, FOLDER, RENAME, REMOVE, MARK };
+enum note { WRITE = 1, DURABLE_WRITE, SYNC, RESIZE, CREATE, FOLDER, RENAME, REMOVE, MARK, FAILED_SYNC };
 enum kind { NOT_OURS, LOCK_FILE, PLAIN, DURABLE };
 enum fault { DATA, META, FORCE, FAULTS };
-enum manner { UNDONE, HALF, DONE };
+/* Not done at all; half of it; done, and said to have failed; that, and nothing works any more. */
+enum manner { UNDONE, HALF, DONE, LAST };
 
 struct header { uint32_t magic, note; uint64_t inode, offset, bytes; };
 
 static unsigned char kinds[FILES];
 static struct { int after, times, error; enum manner manner; } faults[FAULTS];
+static int failed;
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *root(void) {
@@ -85,13 +87,23 @@ static int fate(enum fault kind) {
     pthread_mutex_lock(&guard);
     if (faults[kind].times && --faults[kind].after < 0) {
         if (faults[kind].times > 0) faults[kind].times--;
-        found = faults[kind].manner;
+        found = (int)faults[kind].manner;
+        failed++;
     }
     pthread_mutex_unlock(&guard);
     return found;
 }
 
-static int refuse(enum fault kind) { errno = faults[kind].error; return -1; }
+static int refuse(enum fault kind, int how) {
+    pthread_mutex_lock(&guard);
+    for (int other = 0; how == LAST && other < FAULTS; other++) {
+        faults[other].after = 0, faults[other].times = -1;
+        faults[other].error = faults[kind].error, faults[other].manner = UNDONE;
+    }
+    pthread_mutex_unlock(&guard);
+    errno = faults[kind].error;
+    return -1;
+}
 
 /* --- what the program calls */
 
@@ -105,8 +117,8 @@ void recorder_fail(int kind, int after, int times, int error, int manner) {
     pthread_mutex_unlock(&guard);
 }
 
-/* How many of the failures asked for are still to come. */
-int recorder_left(int kind) { return faults[kind].times; }
+/* How many calls were made to fail so far. */
+int recorder_failed(void) { return failed; }
 
 /* --- names */
 
@@ -179,10 +191,10 @@ ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset) {
     if (kind_of(fd) < PLAIN) return real(fd, data, bytes, offset);
     enum fault kind = kind_of(fd) == DURABLE ? META : DATA;
     int how = fate(kind);
-    if (how == UNDONE) return refuse(kind);
+    if (how == UNDONE) return refuse(kind, how);
     if (how == HALF) return wrote(fd, data, real(fd, data, bytes / 2, offset), (uint64_t)offset);
     ssize_t done = wrote(fd, data, real(fd, data, bytes, offset), (uint64_t)offset);
-    return how == DONE ? refuse(kind) : done;
+    return how >= DONE ? refuse(kind, how) : done;
 }
 
 ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset) { return pwrite64(fd, data, bytes, offset); }
@@ -234,10 +246,13 @@ int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
 static int forced(int fd, int (*real)(int)) {
     if (kind_of(fd) < PLAIN) return real(fd);
     int how = fate(FORCE);
-    if (how == UNDONE || how == HALF) return refuse(FORCE);
+    if (how == UNDONE || how == HALF) {
+        take_down(FAILED_SYNC, inode_of(fd), 0, NULL, 0);
+        return refuse(FORCE, how);
+    }
     int result = real(fd);
     if (!result) take_down(SYNC, inode_of(fd), 0, NULL, 0);
-    return how == DONE ? refuse(FORCE) : result;
+    return how >= DONE ? refuse(FORCE, how) : result;
 }
 
 int fdatasync(int fd) { REAL(int, "fdatasync", int); return forced(fd, real); }

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ..hub.workload import MANNERS
-from .disk_shim import read_notes
+from .disk_shim import Note, read_notes
 from .power_cuts import Tally, cut_power, record
-from .power_faults import FAULTS, UNSEEN
+from .power_faults import FAILING_SYNC, FAULTS, UNSEEN
 from .power_model import understand
 
 STATES = 5_000
@@ -34,6 +34,16 @@ def test_D3_nothing_acknowledged_is_lost_by_a_power_cut(tmp_path: Path, capsys: 
     assert len(tally.states) >= STATES
     assert tally.hubs >= 60
     assert set(tally.outcomes) == {"what was acknowledged", "a commit that nobody was told of", "a new hub"}
+
+
+def test_D4_nothing_acknowledged_is_lost_by_a_power_cut_after_failed_syncs(tmp_path: Path) -> None:
+    """What a failed sync gave up was acknowledged to nobody, and is written again before anything is."""
+    tally = Tally()
+    recorded = record(tmp_path / "recording", "plain", FAILING_SYNC)
+    assert sum(noted.what is Note.FAILED_SYNC for noted in read_notes(recorded.notes)) == 3
+    cut_power(recorded, tally, states=600, seconds=SECONDS, seed=1)
+    assert tally.findings == []
+    assert len(tally.states) >= 500
 
 
 @pytest.mark.parametrize("fault", FAULTS)
