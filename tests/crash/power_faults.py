@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import mmap
+import os
+import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, cast
 
 import lmdb
-from perdure.storage import lmdb_folder
 from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.lmdb_writer import LmdbWriter
 from perdure.storage.store import Batch
@@ -57,14 +57,15 @@ def _open_with(**flags: bool) -> None:
     lmdb.open = functools.partial(lmdb.open, **flags)  # type: ignore[assignment]
 
 
-def _force_only(wanted: Callable[[Path], bool]) -> None:
-    force = lmdb_folder.force
+def _force_only(wanted: Callable[[int], bool]) -> None:
+    """LMDB calls the C library and is not concerned, so this is about what is forced when a hub is created."""
+    fsync = os.fsync
 
-    def some(path: Path) -> None:
-        if wanted(path):
-            force(path)
+    def some(descriptor: int) -> None:
+        if wanted(os.fstat(descriptor).st_mode):
+            fsync(descriptor)
 
-    lmdb_folder.force = some
+    setattr(os, "fsync", some)  # noqa: B010
 
 
 def _commit_in_halves() -> None:
@@ -80,14 +81,14 @@ def _commit_in_halves() -> None:
 
 
 def _write_unseen() -> None:
-    put_in_place = lmdb_folder.put_in_place
+    close = LmdbStore.close
 
-    def scribble(temporary: Path, folder: Path, header: lmdb_folder.HubHeader) -> None:
-        put_in_place(temporary, folder, header)
-        with (folder / lmdb_folder.MARKER_FILE).open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+    def scribble(self: LmdbStore) -> None:
+        close(self)
+        with (self._path / "hub.json").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:  # pyright: ignore[reportPrivateUsage]
             mapped[-1:] = b" "
 
-    lmdb_folder.put_in_place = scribble
+    setattr(LmdbStore, "close", scribble)  # noqa: B010
 
 
 FAULTS: Final[dict[str, Callable[[], None]]] = {
@@ -96,12 +97,12 @@ FAULTS: Final[dict[str, Callable[[], None]]] = {
     "a commit is settled before its sync": lambda: _acknowledge_early(loud=True),
     "clients are told before the sync": lambda: _acknowledge_early(loud=False),
     "a batch is two transactions": _commit_in_halves,
-    "a new hub's files are not forced": lambda: _force_only(Path.is_dir),
-    "a new hub's folders are not forced": lambda: _force_only(Path.is_file),
+    "a new hub's files are not forced": lambda: _force_only(stat.S_ISDIR),
+    "a new hub's folders are not forced": lambda: _force_only(stat.S_ISREG),
 }
 """Each must be found."""
 
-UNSEEN: Final = "something else writes to the data file through a map"
+UNSEEN: Final = "a file of the hub is written through a map"
 """This one the recorder cannot see, and must notice that."""
 
 

@@ -38,8 +38,9 @@ class Piece:
 
     Attributes:
       inode: the file.
-      offset: where; for a size, how many bytes.
+      offset: where; for a size, how many bytes the file has at least.
       data: what.
+      cut: the file has no more bytes than that.
       write: which write of the moment it belongs to.
       given_up: a sync of it has failed.
     """
@@ -49,15 +50,16 @@ class Piece:
     data: bytes
     write: int
     given_up: bool = False
+    cut: bool = False
 
 
 @frozen
 class Naming:
-    """A name that was given, or given to something else; with ``gone``, the name it had before."""
+    """A name that was given, or taken away (no inode); with ``gone``, the name that was had before."""
 
     folder: int
     name: str
-    inode: int
+    inode: int | None
     gone: tuple[int, str] | None = None
 
 
@@ -131,6 +133,11 @@ class _Disk:
             del self.paths[path]
             self.paths[new + path[len(old) :]] = inode
 
+    def remove(self, path: str) -> None:
+        """A file is deleted."""
+        self.namings.append(Naming(*self.place(path), None))
+        del self.paths[path]
+
     def write(self, inode: int, offset: int, data: bytes) -> None:
         """Bytes are written, to the page cache."""
         self.writes += 1
@@ -144,10 +151,13 @@ class _Disk:
             at = upto
 
     def resize(self, inode: int, size: int) -> None:
-        """A file becomes longer. Nothing here makes one shorter."""
-        assert size >= self.lengths[inode], "a file was shortened: the model has no rule for that"
+        """A file becomes longer or shorter."""
         self.writes += 1
-        self._grow(inode, size)
+        if size >= self.lengths[inode]:
+            self._grow(inode, size)
+        else:
+            self.lengths[inode] = size
+            self.pieces.append(Piece(inode, size, b"", self.writes, cut=True))
 
     def _grow(self, inode: int, size: int) -> None:
         self.lengths[inode] = size
@@ -216,6 +226,8 @@ def understand(notes: Iterable[Noted], root: Path) -> Recording:
                 disk.folders.add(inode)
         elif noted.what is Note.RENAME:
             disk.rename(*noted.data.decode().split("\n"))
+        elif noted.what is Note.REMOVE:
+            disk.remove(noted.data.decode())
         elif noted.what is Note.WRITE:
             disk.write(inode, noted.offset, noted.data)
         elif noted.what is Note.RESIZE:
@@ -226,12 +238,11 @@ def understand(notes: Iterable[Noted], root: Path) -> Recording:
             disk.force([piece for piece in disk.pieces if piece.write == disk.writes])
         elif noted.what is Note.FAILED_SYNC:
             disk.give_up(inode)
-        elif noted.what is Note.SYNC:
+        else:
+            assert noted.what is Note.SYNC
             moments.append(disk.moment(promises))
             disk.force([piece for piece in disk.pieces if piece.inode == inode])
             disk.force_names(inode)
-        else:
-            raise AssertionError(f"the model has no rule for {noted}")
     moments.append(disk.moment(promises))
     _compare(moments[-1], root)
     return Recording(moments, batches)
@@ -264,7 +275,7 @@ def _compare(last: Moment, root: Path) -> None:
 
 
 def unseen(name: str) -> bool:
-    """Whether a file is written through memory only (LMDB's readers and locks), or not at all after a power cut of interest."""
+    """Whether the recorder leaves a file out: LMDB writes its locks through memory, and an owner lock means nothing after a cut."""
     return name == "lock.mdb" or name.endswith(".owner.lock")
 
 
@@ -285,7 +296,9 @@ def _put(files: dict[int, bytearray], pieces: Iterable[Piece]) -> None:
     for piece in pieces:
         content = files.setdefault(piece.inode, bytearray())
         end = piece.offset + len(piece.data)
-        if end > len(content):
+        if piece.cut:
+            del content[end:]
+        elif end > len(content):
             content.extend(bytes(end - len(content)))
         content[piece.offset : end] = piece.data
 
@@ -294,7 +307,10 @@ def _name(names: Names, namings: Iterable[Naming]) -> None:
     for naming in namings:
         if naming.gone is not None:
             names.pop(naming.gone, None)
-        names[naming.folder, naming.name] = naming.inode
+        if naming.inode is None:
+            names.pop((naming.folder, naming.name), None)
+        else:
+            names[naming.folder, naming.name] = naming.inode
 
 
 def _walk(names: Names, folders: frozenset[int], folder: int = 0, above: str = "") -> Iterator[tuple[str, int]]:

@@ -94,6 +94,15 @@ os.fsync(os.open(os.path.abspath('.'), os.O_RDONLY))
     assert names == {("new/",), ("new/", "new/f")}, "forcing a folder forces its names, not those in the folders inside it"
 
 
+def test_a_file_that_is_shortened_or_deleted_may_still_be_as_it_was(tmp_path: Path) -> None:
+    """Until it is synced a file that was cut off may have its old length; one that was deleted may still be there."""
+    script = "f = new('f'); os.pwrite(f, b'old', 0); os.fsync(f); os.ftruncate(f, 1)"
+    assert contents(states(tmp_path, script)) == {b"old", b"o"}
+    (tmp_path / "gone").mkdir()
+    script = "os.close(new('f')); os.fsync(os.open(os.path.abspath('.'), os.O_RDONLY)); os.unlink(os.path.abspath('f'))"
+    assert states(tmp_path / "gone", script) == {(("f", b""),), ()}
+
+
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3), min_size=1, max_size=5), st.integers(0, 1000))
 def test_cuts_are_of_the_moment_and_begin_with_nothing_and_everything(writes: list[list[int]], seed: int) -> None:
     """Whatever was written, all subsets are looked at where they are few, and none twice; every state is a mixture of old and new."""
