@@ -3,8 +3,8 @@
     python -m tests.crash.power_cuts [--states 200000] [--minutes 10] [--seed 1] [--keep FOLDER]
 
 :func:`record` runs the workload under the recorder, :func:`cut_power` has several processes look at states of a recording, and
-the summary says how many there were of which kind. A finding names its cut; with ``--keep`` the recording stays, and the same
-seed looks at the same cuts of it.
+the summary says how many there were of which kind. A finding names its cut; with ``--keep`` the recordings stay, and the same
+command looks at the same cuts of them again.
 
 The long form also has each single write and sync of a run fail (:mod:`tests.crash.fault_child`), which takes half a minute.
 """
@@ -68,17 +68,18 @@ class Tally:
 
 
 def record(folder: Path, manner: str, fault: str = "none") -> Recorded:
-    """Record the workload in an empty folder.
+    """Record the workload.
 
     Args:
-      folder: where the recording goes.
+      folder: where the recording goes; one that is there already is taken as it is.
       manner: one of the workload's manners.
       fault: a mistake that is planted, see :mod:`tests.crash.power_faults`.
     """
     root = Path(os.path.realpath(folder)) / "disk"
-    root.mkdir(parents=True)
     notes = root.parent / "notes"
-    run_under("-m", "tests.crash.power_child", str(root / HUB), manner, fault, root=root, log=notes)
+    if not notes.exists():
+        root.mkdir(parents=True)
+        run_under("-m", "tests.crash.power_child", str(root / HUB), manner, fault, root=root, log=notes)
     return Recorded(notes, root, manner)
 
 
@@ -124,7 +125,7 @@ def main() -> int:
     parser.add_argument("--states", type=int, default=200_000, help="stop after so many distinct states")
     parser.add_argument("--minutes", type=float, default=10, help="stop after that time")
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF, help="which states are looked at")
-    parser.add_argument("--keep", type=Path, help="an empty folder in which the recordings stay")
+    parser.add_argument("--keep", type=Path, help="a folder in which the recordings stay, or are from the last time")
     options = parser.parse_args()
     try:
         shim()
