@@ -7,7 +7,6 @@ error handling runs.
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.tables import INBOX, INSTANCES
 
 from .contract import Owner
+from .disks import small_disk
 from .processes import run
 
 if TYPE_CHECKING:
@@ -111,19 +111,6 @@ def test_commit_in_doubt_stops_the_store(owner: Owner, folder: Path) -> None:
     again = Owner.of(owner.store)
     assert again.store.get(INSTANCES, b"k") == {1: b"old", 2: b"new"}[again.store.commit_number]
     again.commit({INSTANCES: {b"k": b"newer"}})
-
-
-@contextmanager
-def small_disk() -> Generator[Path]:
-    """A file system of two megabytes; the test is skipped where none can be mounted."""
-    with tempfile.TemporaryDirectory() as place:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False)
-        if mounted.returncode != 0:
-            pytest.skip("only root may mount a small file system")
-        try:
-            yield Path(place)
-        finally:
-            subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_full_disk() -> None:
