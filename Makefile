@@ -60,6 +60,8 @@ check: lint types layers ## lint, types and layers
 torture: $(STAMP) ## simulate crashes and faults for long, and plant faults: ARGS="--seeds 500 --minutes 5"
 	$(RUN) -m perdure.testing.simulate --seeds 20000 $(ARGS)
 	$(RUN) -m tests.simulation.mutations
+	$(RUN) -m tests.crash.power_cuts --states 60000 --minutes 4
+	$(RUN) -m tests.crash.bit_flips 400 1
 
 bench: $(STAMP) ## measure this machine
 	$(RUN) -m benchmarks $(ARGS)

@@ -43,7 +43,7 @@ async def test_D4_a_full_disk_loses_nothing_and_room_heals_it(monkeypatch: pytes
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(512 << 10))
         told = 0
-        async with bank(disk / "hubs") as hub:
+        async with bank(disk / "hubs", free_space_floor=0) as hub:
             await hub.start(receive, instance_id="i")
             with pytest.raises(StorageError, match=r"disk that holds .* is full") as caught:  # noqa: PT012 - how many fit is what is looked for
                 for _ in range(1000):
@@ -59,7 +59,7 @@ async def test_D4_a_full_disk_loses_nothing_and_room_heals_it(monkeypatch: pytes
             with trio.fail_after(60):
                 await hub.wait_idle()
             await hub.raise_event("i", "unread", PAGES)
-        async with bank(disk / "hubs") as hub:
+        async with bank(disk / "hubs", free_space_floor=0) as hub:
             await hub.terminate("i", "to count what it has not read")
             unread = (await hub.instance("i").status()).unread_events
         assert unread == told + 2, "what was told, what was being written when the disk was full, and the last one"
