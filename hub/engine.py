@@ -174,7 +174,8 @@ class Engine(Effects):
         if not cell.machine.finished:
             self.terminate_now(cell, "purged")
         self._forget(cell)
-        cell.machine.mailbox.clear()
+        cell.machine.drop_messages()
+        self._carry_out(cell)
         residence = self.residence
         self.batch.writes[tables.INBOX].update(dict.fromkeys(residence.keys_of(cell, tables.INBOX)))
         self.batch.drop_activities(
@@ -253,6 +254,7 @@ class Engine(Effects):
         if cell.queued:
             self._carry_out(cell)
         else:
+            cell.queued = True  # as within a turn: what it sends to itself gives it no second place in the queue
             self._after_turn(cell)
 
     def _carry_out(self, cell: AnyCell) -> None:

@@ -93,7 +93,7 @@ class OrchestrationMachine(Rewindable):
         self.journal.clear()
         self._forget_open()
         self.addresses = Addresses()
-        self._drop_messages()
+        self.drop_messages()
         self.now = max(self.now, now)
         self.record = OrchestrationRecord(
             self.instance_id, start.execution, start.name, start.version, RuntimeStatus.PENDING, start.arguments,
@@ -115,13 +115,13 @@ class OrchestrationMachine(Rewindable):
                 [StartExecution(execution, record.name, record.version, record.arguments, record.parent, record.tags)]
             )
 
-    def _drop_messages(self) -> None:
-        """Drop what the old execution was sent and has not seen; locks that it was granted meanwhile are handed back (L5)."""
+    def drop_messages(self) -> None:
+        """Drop what an execution that goes was sent and has not seen; who waits is told, and granted locks are handed back (L5)."""
         for message in self.mailbox.clear():
-            if isinstance(message, SectionGranted | UpdateRequested):
+            if isinstance(message, SectionGranted | UpdateRequested | Rewind):
                 self._too_late(message)
             else:
-                _log.warning("%s for the replaced %r is dropped", type(message).__name__, self.instance_id)
+                _log.warning("%s for %r, which was replaced or purged, is dropped", type(message).__name__, self.instance_id)
 
     @property
     def finished(self) -> bool:
@@ -228,6 +228,9 @@ class OrchestrationMachine(Rewindable):
         elif isinstance(message, UpdateRequested) and message.reply_to is not None:
             error = InstanceFinished(f"orchestration {self.instance_id!r} has ended before it took the update {message.name!r}")
             self.effects.append(Answer(message.reply_to, Failure(FailureDetails.from_exception(error))))
+        elif isinstance(message, Rewind) and message.parent is not None:
+            gone = OrchestrationTerminated(self.instance_id, "replaced or purged before it was rewound")
+            self.effects.append(Answer(message.parent, Failure(FailureDetails.from_exception(gone))))
         else:
             _log.info("%s for orchestration %r came too late and is dropped", type(message).__name__, self.instance_id)
 

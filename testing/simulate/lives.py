@@ -46,12 +46,9 @@ def time_goes_on(known: Known, number: int) -> Iterator[Fault]:
 
 
 def rewound(known: Known, found: StoredOrchestration, old: StoredOrchestration | None) -> None:
-    """Know of an instance that was rewound (O16): what it asks for is not certain any more, and its children may begin again."""
+    """Know of an instance that was rewound (O16): what it asks for is not certain any more."""
     if found.record is not None and found.journal.addresses.generation > (0 if old is None else old.generation):
         known.rewound.add(found.record.instance_id)
-        for work in found.journal.open_work.values():
-            if isinstance(work, CallChild):
-                known.starting(work.instance_id)
 
 
 def life(known: Known, found: StoredOrchestration, old: StoredOrchestration | None) -> Iterator[Fault]:
@@ -65,7 +62,7 @@ def life(known: Known, found: StoredOrchestration, old: StoredOrchestration | No
     if found.journal.at > known.time:
         yield 20, f"{now.instance_id} had a turn at {found.journal.at}, and it is {known.time}"
     if before is None or not continues(before.execution, now.execution):
-        yield from _began(known, now.instance_id)
+        yield from _began(known, now)
         if before is not None:
             known.let_go(before.instance_id)
     elif before.execution == now.execution and old is not None:
@@ -76,10 +73,11 @@ def life(known: Known, found: StoredOrchestration, old: StoredOrchestration | No
             yield from _children_are_told(known, found, now)
 
 
-def _began(known: Known, instance_id: str) -> Iterator[Fault]:
+def _began(known: Known, now: OrchestrationRecord) -> Iterator[Fault]:
+    instance_id, parent = now.instance_id, now.parent
     known.begun[instance_id] += 1
     begun, generated = known.begun[instance_id], ":" in instance_id  # a colon: the one child that an execution has for a step
-    if begun <= known.may_begin[instance_id] + generated:
+    if begun <= known.may_begin[instance_id] + generated or (parent is not None and parent.instance_id in known.rewound):
         return
     if begun == 1 and known.may_begin_anonymously:
         known.may_begin_anonymously -= 1

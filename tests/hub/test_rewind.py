@@ -211,6 +211,7 @@ async def test_O16_before_the_failure_is_on_disk() -> None:
         await in_memory(hub, RuntimeStatus.COMPLETED, 0)
         assert not store.snapshot()[tables.HISTORY]
         store.hold_commits(False)
+        await hub.wait_idle()  # whoever waits for the result is told of the failure once that is on disk
         assert await hub.instance("x").result() is None
     async with hub_in(store, poking, Fragile, Tally) as hub:
         tally = await hub.read_entity(Tally.at("t"))
@@ -274,3 +275,24 @@ async def test_O16_the_mail_of_a_failed_instance_goes_with_it() -> None:
         assert left_over(store) == {}
         with pytest.raises(InstanceNotFound):
             await instance.status()
+
+
+@pytest.mark.parametrize("how", ["purged", "replaced"])
+async def test_O16_a_child_that_goes_before_it_is_rewound(how: str) -> None:
+    """A parent that waits for a child to be rewound is told when the child is purged or replaced before; it does not hang."""
+    faults["0"] = 1
+    async with hub_in(MemoryStore(), *ALL) as hub:
+        parent = await hub.start(family, 1, instance_id="parent")
+        with pytest.raises(OrchestrationFailed):
+            await parent.result()
+        hub.pause()
+        await parent.rewind()
+        if how == "purged":
+            await hub.purge_instance("child 1")
+        else:
+            await hub.start(family, 0, instance_id="child 1", if_exists="replace")
+        hub.unpause()
+        await hub.wait_idle()
+        failure = (await parent.status()).failure
+        assert failure is not None
+        assert "before it was rewound" in failure.message
