@@ -566,7 +566,7 @@ OUTCOMES = {
     "billing": "run 2 ends with 24 invoices in the outbox",
     "chaining": "not booked: Oslo, and nothing is left of it",
     "eternal": "entries in the journal",
-    "fan_out": "entities",
+    "fan_out": " entity",
     "monitor": "report.csv has arrived",
     "reminder": "bob's mailbox: Mailbox(letters=['you left a drum, sticks'])",
     "quote": "the best is Quote(supplier='cheap', price=79)",
