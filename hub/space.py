@@ -1,10 +1,11 @@
 """Room for new work: refused early, so that what runs can be finished (D4).
 
-A full disk loses nothing, but it stops everything: completions and deletions need room too. So new work (starts, signals,
-calls, events of clients) is refused before that: when the data has reached the hub's quota, or when what is free has come
-down to a floor. What is free is the disk's room and the pages inside the file that hold nothing any more, which are used
+A full disk loses nothing, but it stops everything: completions and deletions need room too. So new work of clients (starts, signals now
+or later, calls, events, updates) is refused before that: when the data has reached the hub's quota, or when what is free has
+come down to a floor. What is free is the disk's room and the pages inside the file that hold nothing any more, which are used
 again first: so service resumes by itself when something was purged, or the disk has room again. What runs goes on in the
-room below the floor, and above the quota; so do deleting, terminating, cancelling, suspending, resuming and purging.
+room below the floor, and above the quota; so do deleting, terminating, cancelling, suspending, resuming and purging, and what brings nothing new to the
+disk: redriving a letter, rewinding an instance.
 
 It is looked at when a client asks for something, a few times a second at most.
 """

@@ -9,6 +9,9 @@ import pytest
 import trio
 from perdure.hub import HubReader, TaskHub, copy_hub, delete_hub, list_hubs
 from perdure.storage import HubInUse, StorageUnusable
+from perdure.storage.lmdb_backup import backup, restore
+from perdure.storage.lmdb_store import LmdbStore
+from perdure.storage.lmdb_witness import Left, read_witness
 
 from ..storage.processes import run
 from .helpers import BANK, Account, Ledger, receive
@@ -179,6 +182,51 @@ async def test_a_damaged_hub_is_not_copied_and_can_be_deleted(tmp_path: Path) ->
     assert list_hubs(tmp_path) == ["bank"]
     delete_hub(tmp_path, "bank")
     assert list_hubs(tmp_path) == []
+
+
+async def test_D9_a_copy_knows_what_the_witness_of_the_original_saw(tmp_path: Path) -> None:
+    """A copy of a hub opens without a walk over its pages; one of data that has gone back is refused as the original is."""
+    async with TaskHub("Bank", BANK, tmp_path) as hub:
+        await hub.call_entity(Account.at("a"), Account.deposit, 1)
+    older = (tmp_path / "bank" / "data.mdb").read_bytes()
+    async with TaskHub("Bank", BANK, tmp_path) as hub:
+        await hub.call_entity(Account.at("a"), Account.deposit, 1)
+    copy_hub(tmp_path, "bank", "sound")
+    witness = read_witness(tmp_path / "sound")
+    assert witness is not None
+    assert witness.left is Left.CLOSED
+    (tmp_path / "bank" / "data.mdb").write_bytes(older)
+    copy_hub(tmp_path, "bank", "older")
+    for name in ("bank", "older"):
+        with pytest.raises(StorageUnusable, match="has gone back"):
+            LmdbStore(tmp_path / name).open()
+    async with TaskHub("sound", BANK, tmp_path) as hub:
+        assert await hub.read_entity(Account.at("a")) == Account(2)
+
+
+async def test_a_hub_with_a_damaged_page_is_not_copied(tmp_path: Path) -> None:
+    """Its pages are verified before LMDB is asked for them: an error, no end of the process, and no half copy."""
+    async with TaskHub("Bank", BANK, tmp_path) as hub:
+        await hub.call_entity(Account.at("a"), Account.deposit, 1)
+    data = tmp_path / "bank" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    for at in range(8192, len(content), 4096):
+        content[at + 10 : at + 16] = bytes(6)
+    data.write_bytes(content)
+    with pytest.raises(StorageUnusable, match="is damaged"):
+        copy_hub(tmp_path, "bank", "copy")
+    assert list_hubs(tmp_path) == ["bank"]
+
+
+async def test_what_was_put_aside_is_no_hub(tmp_path: Path) -> None:
+    """The folder that a restore has replaced stays, and is not listed as a hub."""
+    async with TaskHub("Bank", BANK, tmp_path):
+        pass
+    backup(tmp_path / "bank", tmp_path / "saved")
+    report = restore(tmp_path / "saved", tmp_path / "bank", replace=True)
+    assert report.replaced is not None
+    assert report.replaced.exists()
+    assert list_hubs(tmp_path) == ["bank", "saved"]
 
 
 async def test_D5_a_hub_that_this_process_reads_is_not_copied(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from attrs import define, evolve
 from perdure.entities import Entity
 from perdure.hub import TaskHub, limits
-from perdure.orchestration import OrchestrationContext, RuntimeStatus, orchestrator
+from perdure.orchestration import OrchestrationContext, RuntimeStatus, UpdateFailed, orchestrator
 from perdure.storage import StorageError, StorageFull
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import StoreStatistics
@@ -49,11 +49,18 @@ async def _batch(hub: TaskHub) -> None:
         batch.start(receive)
 
 
+async def _update(hub: TaskHub) -> None:
+    with suppress(UpdateFailed):  # with room it is taken, and the orchestration offers none
+        await hub.update("there", "anything")
+
+
 NEW_WORK: dict[str, Callable[[TaskHub], Awaitable[Any]]] = {
     "signal_entity": lambda hub: hub.signal_entity(Ledger.at("l"), Ledger.note, 1),
     "call_entity": lambda hub: hub.call_entity(Ledger.at("l"), Ledger.note, 1),
     "call_entity with a request id": lambda hub: hub.call_entity(Ledger.at("l"), Ledger.note, 1, request_id="new"),
     "start": lambda hub: hub.start(receive),
+    "signal_entity for later": lambda hub: hub.signal_entity(Ledger.at("l"), Ledger.note, 1, deliver_at=60.0),
+    "update": _update,
     "raise_event": lambda hub: hub.raise_event("there", "other", 1),
     "batch": _batch,
 }
