@@ -77,9 +77,11 @@ def _began(known: Known, now: OrchestrationRecord) -> Iterator[Fault]:
     instance_id, parent = now.instance_id, now.parent
     known.begun[instance_id] += 1
     begun, generated = known.begun[instance_id], ":" in instance_id  # a colon: the one child that an execution has for a step
-    if begun <= known.may_begin[instance_id] + generated or (parent is not None and parent.instance_id in known.rewound):
+    if begun <= known.may_begin[instance_id] + generated:
         return
-    if begun == 1 and known.may_begin_anonymously:
+    if parent is not None and parent.instance_id in known.rewound:
+        known.may_begin[instance_id] += 1  # its parent asked for it again
+    elif begun == 1 and known.may_begin_anonymously:
         known.may_begin_anonymously -= 1
         known.may_begin[instance_id] += 1
     else:
