@@ -58,10 +58,11 @@ class OpenBatch:
     commit: Commit | None = None
 
     def drop_activities(self, keys: Iterable[bytes]) -> None:
-        """Delete activities, and start none of them."""
+        """Delete activities: those that have not been started are not, the others are cancelled when that is durable."""
         for key in keys:
             self.writes[tables.ACTIVITIES][key] = None
-            self.activities.pop(key, None)
+            if self.activities.pop(key, None) is None:
+                self.cancelled.append(key)
 
     @property
     def empty(self) -> bool:

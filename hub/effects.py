@@ -201,10 +201,7 @@ class Effects(ABC):
         self.batch.activities[key] = record
 
     def _cancel_activity(self, cell: AnyCell, effect: CancelActivity) -> None:
-        key = activity_key(cell.prefix, effect.reply_to)
-        self.batch.writes[tables.ACTIVITIES][key] = None
-        if self.batch.activities.pop(key, None) is None:
-            self.batch.cancelled.append(key)
+        self.batch.drop_activities([activity_key(cell.prefix, effect.reply_to)])
 
     def _tell_child(self, _: AnyCell, effect: TellChild) -> None:
         child = self.residence.orchestration(effect.instance_id)

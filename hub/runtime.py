@@ -176,15 +176,16 @@ class Runtime:
         self.residence.evict(batch.number, 2 * len(batch.cells) + 64)
 
     def _activity_ended(self, key: bytes, record: ActivityRecord, outcome: Outcome | None) -> None:
-        """Take over an outcome; ``None`` from an activity that was cancelled, whose row is gone unless a heartbeat wrote it again."""
+        """Take over an outcome; ``None`` from an activity that was cancelled, whose row is gone."""
         heartbeat = record.heartbeat if isinstance(outcome, Failure) else None
-        rewritten = outcome is None and record.heartbeat is not None
-        if rewritten or (outcome is not None and self.engine.task_result(record.reply_to, outcome, heartbeat)):
+        if outcome is not None and self.engine.task_result(record.reply_to, outcome, heartbeat):
             self.engine.batch.writes[tables.ACTIVITIES][key] = None
         self.scheduler.wake()
 
     def _heartbeat(self, key: bytes, record: ActivityRecord) -> None:
-        """Store how far an activity is, with the next commit."""
+        """Store how far an activity is, with the next commit; not if it was cancelled or purged, and has yet to hear of that."""
+        if any(writes[tables.ACTIVITIES].get(key, b"") is None for writes in self.committer.writes_under_way()):
+            return
         self.engine.batch.writes[tables.ACTIVITIES][key] = encode(record)
         self.scheduler.wake()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from perdure.hub import TaskHub
+from perdure.hub import TaskHub, activity_context
 from perdure.orchestration import InstanceNotFound, OrchestrationContext, RuntimeStatus, activity, orchestrator
 from perdure.storage import tables
 from perdure.testing import ScriptedStore
@@ -23,6 +23,26 @@ async def note(name: str) -> None:
     """Note that it has begun, and take for ever."""
     begun.append(name)
     await trio.sleep_forever()
+
+
+beats = [trio.Event()]
+"""When an activity is to say how far it is."""
+
+
+@activity
+async def beat() -> None:
+    """Take for ever, and say so when it is time."""
+    while True:
+        await beats[-1].wait()
+        activity_context().heartbeat("still here")
+        begun.append("beat")
+        beats.append(trio.Event())
+
+
+@orchestrator
+async def abandon_beat(ctx: OrchestrationContext) -> None:
+    """Call an activity, and do not wait for it."""
+    ctx.call_activity(beat)
 
 
 @orchestrator
@@ -120,3 +140,24 @@ async def test_O16_a_purge_right_after_opening_takes_activities_along() -> None:
         await hub.purge_instance("x", force=True)
         await rounds()
         assert (left(store), begun) == ({}, ["a"])
+
+
+async def test_O16_a_heartbeat_does_not_bring_back_a_purged_activity() -> None:
+    """An activity that still runs when its instance is purged is cancelled; what it says before it hears of that is not stored."""
+    store = ScriptedStore()
+    begun.clear()
+    beats[:] = [trio.Event()]
+    async with bank(store, beat, abandon_beat) as hub, callers() as beside:
+        await (await hub.start(abandon_beat, instance_id="x")).result()
+        await rounds()
+        submitted, store.held = store.submitted, True
+        beside.call(lambda: hub.purge_instance("x"))
+        await until(lambda: store.submitted > submitted)
+        beats[-1].set()
+        await until(lambda: begun == ["beat"])
+        store.held = False
+        await until(lambda: left(store) == {})
+        await rounds()
+        beats[-1].set()
+        await rounds()
+        assert (begun, left(store)) == (["beat"], {})
