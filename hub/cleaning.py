@@ -7,22 +7,19 @@ Functions' operation of that name does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ..entities.messages import LockRelease
 from ..entities.record import EntityRecord
 from ..storage import tables
+from .lots import in_lots
 from .opening import OpenableHub
-from .queries import find_instances
 
 if TYPE_CHECKING:
     from ..entities.lock import Lock
-    from .records import InstanceRecord
     from .runtime import Runtime
-
-_AT_A_TIME = 200
 
 
 @frozen
@@ -57,38 +54,25 @@ class CleanVerbs(OpenableHub):
         """
         runtime = self._open_runtime()
         removed = released = 0
-        token: str | None = None
-        while True:
-            page = await find_instances(
-                runtime.store,
-                tables.ENTITY_KIND,
-                _suspicious,
-                lambda record: cast("EntityRecord", record).entity_id,
-                _AT_A_TIME,
-                token,
-            )
-            await runtime.admit()
-            for entity_id in page.items:
-                cell = runtime.residence.entity(entity_id)
-                if cell.damaged:
-                    continue
-                lock = cell.machine.lock
-                if lock is not None:
-                    if release_orphaned_locks and not lock.releasing and _orphaned(runtime, lock):
-                        runtime.engine.to_entity(entity_id, LockRelease(lock.section))
-                        released += 1
-                elif remove_empty and cell.stored and cell.empty:
-                    runtime.engine.touch(cell, arrived=0)  # it removes itself when it is written
-                    removed += 1
-            await runtime.durable()
-            token = page.token
-            if token is None:
-                return CleanedEntities(removed, released)
 
+        def clean(record: EntityRecord) -> None:
+            nonlocal removed, released
+            cell = runtime.residence.entity(record.entity_id)
+            lock = cell.machine.lock
+            if cell.damaged:
+                return
+            if lock is not None:
+                if release_orphaned_locks and not lock.releasing and _orphaned(runtime, lock):
+                    runtime.engine.to_entity(record.entity_id, LockRelease(lock.section))
+                    released += 1
+            elif remove_empty and cell.stored and cell.empty:
+                runtime.engine.touch(cell, arrived=0)  # it removes itself when it is written
+                removed += 1
 
-def _suspicious(record: InstanceRecord) -> bool:
-    """Whether an entity is worth a look."""
-    return isinstance(record, EntityRecord) and (record.lock is not None or record.state is None)
+        await in_lots(
+            runtime, EntityRecord, tables.ENTITY_KIND, lambda record: record.lock is not None or record.state is None, clean
+        )
+        return CleanedEntities(removed, released)
 
 
 def _orphaned(runtime: Runtime, lock: Lock) -> bool:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import cast
-
-import trio
 
 from ..entities.ids import check_instance_id
 from ..orchestration.errors import InstanceNotFound
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
 from ..storage import keys
 from .intents import check_flag
+from .lots import in_lots
 from .opening import OpenableHub
-from .queries import InstanceFilter, find_instances
-
-_PURGED_AT_A_TIME = 200
+from .queries import InstanceFilter
 
 
 class PurgeVerbs(OpenableHub):
@@ -67,24 +63,19 @@ class PurgeVerbs(OpenableHub):
         runtime = self._open_runtime()
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
         purged = 0
-        token: str | None = None
-        while True:
-            page = await find_instances(
-                runtime.store,
-                keys.orchestration_key(id_prefix),
-                lambda record: isinstance(record, OrchestrationRecord) and record.status.final and wanted.matches(record),
-                lambda record: cast("OrchestrationRecord", record).instance_id,
-                _PURGED_AT_A_TIME,
-                token,
-            )
-            token = page.token
-            await runtime.admit()
-            for instance_id in page.items:
-                cell = runtime.residence.orchestration(instance_id)
-                if cell is not None and cell.machine.finished:
-                    runtime.engine.purge(cell)
-                    purged += 1
-            await runtime.durable()
-            if token is None:
-                return purged
-            await trio.lowlevel.checkpoint()
+
+        def purge(record: OrchestrationRecord) -> None:
+            nonlocal purged
+            cell = runtime.residence.orchestration(record.instance_id)
+            if cell is not None and cell.machine.finished:
+                runtime.engine.purge(cell)
+                purged += 1
+
+        await in_lots(
+            runtime,
+            OrchestrationRecord,
+            keys.orchestration_key(id_prefix),
+            lambda record: record.status.final and wanted.matches(record),
+            purge,
+        )
+        return purged

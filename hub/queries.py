@@ -27,9 +27,9 @@ from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from ..storage.store import CommittedStore
 from .payloads import complete, decode_head
-from .records import InstanceRecord
 
 T = TypeVar("T")
+K = TypeVar("K", EntityRecord, OrchestrationRecord)
 _log = logging.getLogger(__name__)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -223,9 +223,10 @@ def _next_records(
 
 async def find_instances(
     store: CommittedStore,
+    kind: type[K],
     prefix: bytes,
-    matches: Callable[[InstanceRecord], bool],
-    show: Callable[[InstanceRecord], T],
+    matches: Callable[[K], bool],
+    show: Callable[[K], T],
     limit: int,
     token: str | None,
     *,
@@ -233,17 +234,19 @@ async def find_instances(
 ) -> Page[T]:
     """The next page of what ``show`` makes of entities or orchestrations, in the order of their ids; see :func:`find`.
 
-    Large values (:mod:`.payloads`) are read only of what is found, and only if they are asked for; else they are empty.
+    ``kind`` is the class of their records. Large values (:mod:`.payloads`) are read only of what is found, and only if they are
+    asked for; else they are empty.
     """
 
     def pick(_: bytes, number: bytes) -> T | None:
         row = store.get(tables.INSTANCES, number)
         record = None if row is None else decode_head(row)
-        if record is None or not matches(record):
+        if not isinstance(record, kind) or not matches(record):
             return None
         if include_values:
-            record, _apart = complete(store, number, row) or (None, None)
-        return None if record is None else show(record)
+            whole, _apart = complete(store, number, row) or (None, None)
+            return show(whole) if isinstance(whole, kind) else None
+        return show(record)
 
     return await find(store, tables.DIRECTORY, prefix, pick, limit, token, _id_of)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import cast
 
 import trio
 
@@ -91,9 +90,10 @@ class QueryVerbs(CommittedHub):
         wanted = InstanceFilter(status, created_from, created_to, id_prefix, name, tags)
         return await find_instances(
             store,
+            OrchestrationRecord,
             keys.orchestration_key(id_prefix),
-            lambda record: isinstance(record, OrchestrationRecord) and wanted.matches(record),
-            lambda record: status_of(cast("OrchestrationRecord", record), self._registry, include_values=include_values),
+            wanted.matches,
+            lambda record: status_of(record, self._registry, include_values=include_values),
             limit,
             token,
             include_values=include_values,
@@ -155,9 +155,10 @@ class QueryVerbs(CommittedHub):
         wanted = EntityFilter(name, key_prefix, operated_from, operated_to)
         return await find_instances(
             store,
+            EntityRecord,
             wanted.prefix,
-            lambda record: isinstance(record, EntityRecord) and wanted.matches(record),
-            lambda record: self._entity_info(cast("EntityRecord", record), include_state),
+            wanted.matches,
+            lambda record: self._entity_info(record, include_state),
             limit,
             token,
             include_values=include_state,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
-
-import trio
+from typing import Final
 
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
-from .queries import find_instances
-from .records import InstanceRecord
+from .lots import in_lots
 from .runtime import Runtime
 
 _LAST_SETTING: Final = b"retention"
-_AT_A_TIME: Final = 200
 
 
 def retention_differs(runtime: Runtime) -> bool:
@@ -32,31 +28,18 @@ async def adopt_retention(runtime: Runtime) -> None:
     Raises:
       StorageError, HubClosed: it could not; the next opening begins anew.
     """
-    engine, store = runtime.engine, runtime.store
+    engine = runtime.engine
     retention = engine.retention
 
-    def wrong(record: InstanceRecord | None) -> bool:
-        return isinstance(record, OrchestrationRecord) and record.status.final and record.purge_at != retention.purge_at(record)
+    def wrong(record: OrchestrationRecord) -> bool:
+        return record.status.final and record.purge_at != retention.purge_at(record)
 
-    token: str | None = None
-    while retention.microseconds is not None:
-        page = await find_instances(
-            store,
-            tables.ORCHESTRATION_KIND,
-            wrong,
-            lambda record: cast("OrchestrationRecord", record).instance_id,
-            _AT_A_TIME,
-            token,
-        )
-        await runtime.admit()
-        for instance_id in page.items:
-            cell = runtime.residence.orchestration(instance_id)
-            if cell is not None and wrong(cell.machine.record):
-                engine.retain(cell)
-        await runtime.durable()
-        token = page.token
-        if token is None:
-            break
-        await trio.lowlevel.checkpoint()
+    def retain(record: OrchestrationRecord) -> None:
+        cell = runtime.residence.orchestration(record.instance_id)
+        if cell is not None and cell.machine.record is not None and wrong(cell.machine.record):
+            engine.retain(cell)
+
+    if retention.microseconds is not None:
+        await in_lots(runtime, OrchestrationRecord, tables.ORCHESTRATION_KIND, wrong, retain)
     engine.batch.writes[tables.META][_LAST_SETTING] = _setting(runtime)
     await runtime.durable()
