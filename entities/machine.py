@@ -13,16 +13,10 @@ How an operation runs
   An ``async`` operation may do I/O, so it may begin only when its message is durable (D2). The machine stops in front
   of it (``waiting_operation``), the hub calls :meth:`begin` after the commit, drives the coroutine, and reports with
   :meth:`finish`. Its message stays in the mailbox until then: if the process dies, it runs again (E5).
-
-Lanes
-  ``queue`` holds what arrived, in order. While a section holds the lock, only ``held`` is worked off: the calls that
-  carry the section (L2). ``control`` holds releases, which are worked off even while an async operation runs, so that
-  the rest of the section's set is not kept locked by it (L4).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any, cast
@@ -31,10 +25,11 @@ from attrs import define, field, frozen
 
 from .context import EntityContext, Host
 from .definition import EntityDefinition, Live, OperationDefinition
+from .entity_mailbox import EntityMailbox
 from .failures import FailureDetails
 from .ids import EntityId
 from .lock import Lock
-from .mailbox import Lane, Mailbox
+from .mailbox import Lane
 from .messages import Answer, EntityEffect, EntityMessage, Failure, Letter, LockRelease, LockRequest, Operation, Success
 from .read_only import ReadOnlyContext
 
@@ -73,8 +68,7 @@ class EntityMachine:
       running: the async operation under way, if any.
       operations_run: operations that ended, well or not, since the machine was made.
       succeeded: one has ended well since the hub last looked.
-      queue, held, control: the lanes, see above.
-      mailbox: numbers what is in them.
+      mailbox: the messages that wait.
     """
 
     entity_id: EntityId
@@ -87,14 +81,8 @@ class EntityMachine:
     running: RunningOperation | None = field(default=None, init=False)
     operations_run: int = field(default=0, init=False)
     succeeded: bool = field(default=False, init=False)
-    queue: Lane[EntityMessage] = field(factory=deque, init=False)
-    held: Lane[EntityMessage] = field(factory=deque, init=False)
-    control: Lane[EntityMessage] = field(factory=deque, init=False)
-    mailbox: Mailbox[EntityMessage] = field(init=False)
+    mailbox: EntityMailbox = field(factory=EntityMailbox, init=False)
     _live: Live | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.mailbox = Mailbox(self.queue, self.held, self.control)
 
     # --- messages
 
@@ -105,41 +93,39 @@ class EntityMachine:
           message: the message.
           number: its number if it was read back from storage; such messages come first, in the order of numbers.
         """
-        if number is None:
-            number = self.mailbox.number()
-        else:
-            self.mailbox.restored(number)
-        if type(message) is LockRelease:
-            self.control.append((number, message))
-        elif type(message) is Operation and self.lock is not None and message.section == self.lock.section:
-            self.held.append((number, message))
-        else:
-            self.queue.append((number, message))
+        self.mailbox.put(message, number, self.lock)
 
     @property
     def ready(self) -> bool:
         """Whether :meth:`advance` would do something."""
         if self.definition is None:
             return False
-        if self.control:
+        mailbox = self.mailbox
+        if mailbox.control:
             return True
         if self.running is not None:
             return False
-        lane = self.queue if self.lock is None else self.held
+        lane = mailbox.queue if self.lock is None else mailbox.held
         return bool(lane) and not self._is_async(lane[0][1])
 
     @property
     def waiting_operation(self) -> int | None:
         """The number of the async operation that is the next thing to do; it begins when its message is durable (D2)."""
-        if self.running is not None or self.control or self.definition is None:
+        mailbox = self.mailbox
+        if self.running is not None or mailbox.control or self.definition is None:
             return None
-        lane = self.queue if self.lock is None else self.held
+        lane = self._lane
         return lane[0][0] if lane and self._is_async(lane[0][1]) else None
 
     @property
     def empty(self) -> bool:
         """Whether nothing of this entity has to be kept (E11)."""
-        return self.state is None and self.lock is None and not (self.queue or self.held or self.control)
+        return self.state is None and self.lock is None and not self.mailbox
+
+    @property
+    def _lane(self) -> Lane[EntityMessage]:
+        """What is worked off at present."""
+        return self.mailbox.queue if self.lock is None else self.mailbox.held
 
     def _is_async(self, message: EntityMessage) -> bool:
         if type(message) is not Operation:
@@ -161,17 +147,17 @@ class EntityMachine:
         Stops early when there is nothing to do, or in front of an async operation.
         """
         left = budget
-        find = self._known.find
+        mailbox, find = self.mailbox, self._known.find
         while left:
-            if self.control:
-                number, release = self.control.popleft()
-                self.mailbox.took(number)
+            if mailbox.control:
+                number, release = mailbox.control.popleft()
+                mailbox.took(number)
                 self._release(cast("LockRelease", release))
                 left -= 1
                 continue
             if self.running is not None:
                 break
-            lane = self.queue if self.lock is None else self.held
+            lane = mailbox.queue if self.lock is None else mailbox.held
             if not lane:
                 break
             number, message = lane[0]
@@ -180,13 +166,13 @@ class EntityMachine:
                 if operation is not None and operation.is_async:
                     break
                 lane.popleft()
-                self.mailbox.took(number)
+                mailbox.took(number)
                 self._perform(operation, message, now)
                 if self.lock is not None:
                     self._unlock_if_left()
             else:
                 lane.popleft()
-                self.mailbox.took(number)
+                mailbox.took(number)
                 lock = self.lock = Lock.granted(cast("LockRequest", message))
                 self.effects.append(lock.after_grant())
             left -= 1
@@ -202,14 +188,14 @@ class EntityMachine:
                 lock.releasing = True
             self._unlock_if_left()
             return
-        for place, (number, message) in enumerate(self.queue):
+        for place, (number, message) in enumerate(self.mailbox.queue):
             if type(message) is LockRequest and message.section == release.section:
-                del self.queue[place]
+                del self.mailbox.queue[place]
                 self.mailbox.took(number)
                 return
 
     def _unlock_if_left(self) -> None:
-        if self.lock is not None and self.lock.releasing and not self.held and self.running is None:
+        if self.lock is not None and self.lock.releasing and not self.mailbox.held and self.running is None:
             self.lock = None
 
     # --- operations
@@ -264,7 +250,7 @@ class EntityMachine:
 
     def set_aside(self, error: Exception) -> None:
         """Do not run the operation that is next: it fails with an error (O20)."""
-        lane = self.queue if self.lock is None else self.held
+        lane = self._lane
         if not lane or type(lane[0][1]) is not Operation:
             return
         number, message = lane.popleft()
@@ -303,7 +289,7 @@ class EntityMachine:
 
     def begin(self, now: datetime) -> RunningOperation:
         """Begin the async operation in front of which the machine stopped; its message must be durable (D2)."""
-        lane = self.queue if self.lock is None else self.held
+        lane = self._lane
         number, message = lane[0]
         operation = self._known.operation(cast("Operation", message).name)
         context = self._context(operation, cast("Operation", message), now)
@@ -326,7 +312,7 @@ class EntityMachine:
 
     def finish(self, run: RunningOperation, ended: tuple[Live, Any] | BaseException) -> None:
         """Take over how an async operation ended: (live object, result), or what it raised."""
-        lane = self.queue if self.lock is None else self.held
+        lane = self._lane
         assert self.running is run
         assert lane[0][0] == run.number
         lane.popleft()

@@ -7,35 +7,66 @@ waits is stored: what waits above is to be stored at the next seal, what is cons
 
 A mailbox has several lanes (an entity keeps its lock holder's messages apart); all share the numbering, which is
 also the order in which they are delivered again after a restart.
+
+Nearly all mailboxes in memory are empty, and an empty deque takes more memory than all the rest of a small entity. So a lane
+is a deque only while something waits in it, else it is :data:`NO_MESSAGES`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 M = TypeVar("M")
 
 Lane = deque[tuple[int, M]]
+Fresh = Sequence[tuple[int, M]]
 
 
-class Mailbox(Generic[M]):
+class _NoMessages(deque[tuple[int, Any]]):
+    """An empty lane, shared by all; it takes nothing."""
+
+    __slots__ = ()
+
+    def append(self, x: tuple[int, Any], /) -> NoReturn:
+        raise TypeError("this lane is shared and takes no messages; make a deque first")
+
+    extend = append  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] - refused as well
+    appendleft = append
+
+
+NO_MESSAGES: Final[Lane[Any]] = _NoMessages()
+"""A lane in which nothing waits; to put something into one, make it a deque."""
+
+_SEALED_NOTHING: Final[tuple[Fresh[Any], Sequence[int]]] = ((), ())
+
+
+class Mailbox(ABC, Generic[M]):
     """Numbered arrivals in lanes.
 
     Attributes:
       stored_up_to: every waiting message with a number up to this one is in storage.
-      consumed: numbers of stored messages that were consumed since the last seal.
 
     Invariant: within a lane numbers rise.
     """
 
-    __slots__ = ("_lanes", "_next", "consumed", "stored_up_to")
+    __slots__ = ("_consumed", "_next", "stored_up_to")
 
-    def __init__(self, *lanes: Lane[M]) -> None:
-        self._lanes = lanes
+    def __init__(self) -> None:
         self._next = 1
         self.stored_up_to = 0
-        self.consumed: list[int] = []
+        self._consumed: list[int] | None = None
+
+    @property
+    @abstractmethod
+    def lanes(self) -> tuple[Lane[M], ...]:
+        """All lanes."""
+
+    @abstractmethod
+    def tidy(self) -> bool:
+        """Let go of lanes in which nothing waits; whether that is all of them."""
 
     def number(self) -> int:
         """The number of the next arrival."""
@@ -51,25 +82,31 @@ class Mailbox(Generic[M]):
     def took(self, number: int) -> None:
         """The message with this number was consumed."""
         if number <= self.stored_up_to:
-            self.consumed.append(number)
+            if self._consumed is None:
+                self._consumed = []
+            self._consumed.append(number)
 
-    def seal(self) -> tuple[list[tuple[int, M]], list[int]]:
+    def seal(self) -> tuple[Fresh[M], Sequence[int]]:
         """What the batch that is being sealed has to store and to delete: (number, message) pairs and numbers."""
+        last, stored = self._next - 1, self.stored_up_to
+        consumed = self._consumed
+        if last == stored and consumed is None:
+            return _SEALED_NOTHING
+        self.stored_up_to = last
+        if self.tidy() and consumed is None:
+            return _SEALED_NOTHING  # the usual case: all that came was worked off
+        self._consumed = None
         fresh: list[tuple[int, M]] = []
-        for lane in self._lanes:
+        for lane in self.lanes:
             for entry in reversed(lane):
-                if entry[0] <= self.stored_up_to:
+                if entry[0] <= stored:
                     break
                 fresh.append(entry)
-        consumed = self.consumed
-        if consumed:
-            self.consumed = []
-        self.stored_up_to = self._next - 1
-        return fresh, consumed
+        return fresh, consumed or ()
 
     def __len__(self) -> int:
         total = 0
-        for lane in self._lanes:
+        for lane in self.lanes:
             if lane:
                 total += len(lane)
         return total

@@ -1,13 +1,12 @@
 """Running activities (O5): at least once, after the commit that scheduled them, the first result counts.
 
-An ``async`` activity runs as a Trio task, a plain one in a worker thread. Its row in storage goes in the same batch that
+An ``async`` activity runs in a Trio task, a plain one in a worker thread. Its row in storage goes in the same batch that
 holds its result; so an activity that was running when the program died runs again, with the same idempotency key.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -23,8 +22,26 @@ from ..orchestration.registry import ActivityDefinition, Registry
 from ..orchestration.retry import step_and_attempt
 from .activity_context import ActivityContext, Running, current
 from .records import ActivityRecord
+from .workers import Job, Workers
 
 _log = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class _Activity:
+    """One that runs, or waits for a free place."""
+
+    key: bytes
+    record: ActivityRecord
+    definition: ActivityDefinition
+    running: Running = field(factory=Running)
+    job: Job | None = None
+
+    @property
+    def record_now(self) -> ActivityRecord:
+        """Its record with its last heartbeat."""
+        heartbeat = self.running.heartbeat
+        return self.record if heartbeat is None else msgspec.structs.replace(self.record, heartbeat=heartbeat)
 
 
 @define(eq=False)
@@ -33,7 +50,7 @@ class _Slots:
 
     limit: int | None
     running: int = 0
-    waiting: deque[tuple[bytes, ActivityRecord]] = field(factory=deque)
+    waiting: deque[_Activity] = field(factory=deque)
 
 
 class ActivityRunner:
@@ -53,13 +70,13 @@ class ActivityRunner:
         store_heartbeat: Callable[[bytes, ActivityRecord], None],
     ) -> None:
         self._registry = registry
-        self._nursery = nursery
+        self._tasks = Workers(nursery)
         self._threads = trio.CapacityLimiter(threads_max)
         self._deliver = deliver
         self._store_heartbeat = store_heartbeat
         self._heartbeats = registry.values.codec(object, place="heartbeat")
         self._slots: dict[str, _Slots] = {}
-        self._running: dict[bytes, Running] = {}
+        self._running: dict[bytes, _Activity] = {}
         self.running = 0
         self.parked = 0
 
@@ -72,15 +89,25 @@ class ActivityRunner:
                 _log.warning("activity %r waits: it is not defined to this hub", record.name)
                 continue
             self.running += 1
-            self._running[key] = Running()
+            activity = _Activity(key, record, definition)
+            self._running[key] = activity
             limit = definition.activity.max_concurrent
             if limit is not None:
                 slots = self._slots.setdefault(record.name, _Slots(limit))
                 if slots.running >= limit:
-                    slots.waiting.append((key, record))
+                    slots.waiting.append(activity)
                     continue
                 slots.running += 1
-            self._nursery.start_soon(self._run, key, record, definition, name=record.name)
+            self._begin(activity)
+
+    def _begin(self, activity: _Activity) -> None:
+        job = activity.job = Job(
+            activity.record.name,
+            lambda: self._outcome(activity),
+            lambda outcome: self._ended(activity, outcome),
+            lambda: self._dropped(activity),
+        )
+        self._tasks.add(job)
 
     def runs(self, key: bytes) -> bool:
         """Whether an activity runs, or waits for a free place."""
@@ -89,33 +116,38 @@ class ActivityRunner:
     def cancel(self, keys: list[bytes]) -> None:
         """Cancel activities that nobody waits for any more; plain ones are told. What has ended is not changed."""
         for key in keys:
-            running = self._running.get(key)
-            if running is not None:
-                running.gone = True
-                running.scope.cancel()
+            activity = self._running.get(key)
+            if activity is not None:
+                activity.running.gone = True
+                if activity.definition.activity.is_async and activity.job is not None and activity.job.scope is not None:
+                    activity.job.scope.cancel()
 
-    async def _run(self, key: bytes, record: ActivityRecord, definition: ActivityDefinition) -> None:
-        running = self._running[key]
-        outcome: Outcome | None = None
-        if not running.gone:
-            with running.scope if definition.activity.is_async else nullcontext():
-                outcome = await self._outcome(key, record, definition, running)
-        del self._running[key]
+    def _dropped(self, activity: _Activity) -> None:
+        """It was cancelled; or the hub is closing: then it runs again."""
+        if activity.running.gone:
+            self._ended(activity, None)
+
+    def _ended(self, activity: _Activity, outcome: Outcome | None) -> None:
+        del self._running[activity.key]
         self.running -= 1
-        if trio.current_effective_deadline() == -math.inf:
-            return  # the hub is closing; however the activity took that, it runs again
-        slots = self._slots.get(record.name)
+        slots = self._slots.get(activity.record.name)
         if slots is not None:
             if slots.waiting:
-                self._nursery.start_soon(self._run, *slots.waiting.popleft(), definition, name=record.name)
+                self._begin(slots.waiting.popleft())
             else:
                 slots.running -= 1
-        self._deliver(key, self._with_heartbeat(record, running), outcome)
+        self._deliver(activity.key, activity.record_now, outcome)
 
-    async def _outcome(self, key: bytes, record: ActivityRecord, definition: ActivityDefinition, running: Running) -> Outcome:
-        current.set(self._context(key, record, running, definition.activity.is_async))
+    async def _outcome(self, activity: _Activity) -> Outcome | None:
+        record, definition, running = activity.record, activity.definition, activity.running
+        if running.gone:
+            return None
+        token = None if definition.activity.is_async else trio.lowlevel.current_trio_token()
+        current.set(lambda: self._context(activity, token))
         try:
             arguments = definition.arguments.decode(record.arguments)
+            if record.timeout is None and record.heartbeat_timeout is None:
+                return Success(definition.result.encode(await self._call(record, definition, arguments)))
             with _limit(record.timeout), _limit(record.heartbeat_timeout) as silence:
                 running.silence = silence
                 return Success(definition.result.encode(await self._call(record, definition, arguments)))
@@ -136,16 +168,17 @@ class ActivityRunner:
         limited = record.timeout is not None or record.heartbeat_timeout is not None
         return await trio.to_thread.run_sync(activity.function, *arguments, limiter=self._threads, abandon_on_cancel=limited)
 
-    def _context(self, key: bytes, record: ActivityRecord, running: Running, is_async: bool) -> ActivityContext:
-        token = None if is_async else trio.lowlevel.current_trio_token()
+    def _context(self, activity: _Activity, token: trio.lowlevel.TrioToken | None) -> ActivityContext:
+        """What an activity may know of itself; with the token of the event loop, if it asks in a thread."""
+        record = activity.record
 
         def beat(details: object) -> None:
             encoded = self._heartbeats.encode(details)
             if token is None:
-                self._beat(key, record, running, encoded)
+                self._beat(activity, encoded)
             else:
                 with suppress(trio.RunFinishedError):  # the program is over, and so is whoever wanted to know
-                    token.run_sync_soon(self._beat, key, record, running, encoded)
+                    token.run_sync_soon(self._beat, activity, encoded)
 
         reply_to = record.reply_to
         return ActivityContext(
@@ -154,21 +187,18 @@ class ActivityRunner:
             attempt=record.attempt,
             idempotency_key=f"{reply_to.execution}:{step_and_attempt(reply_to.task)[0]}",
             last_heartbeat=None if record.heartbeat is None else self._heartbeats.decode(record.heartbeat),
-            running=running,
+            running=activity.running,
             beat=beat,
         )
 
-    def _beat(self, key: bytes, record: ActivityRecord, running: Running, encoded: bytes) -> None:
-        if self._running.get(key) is not running or running.gone:
+    def _beat(self, activity: _Activity, encoded: bytes) -> None:
+        running, record = activity.running, activity.record
+        if self._running.get(activity.key) is not activity or running.gone:
             return  # it was given up: this comes from its thread
         running.heartbeat = encoded
         if running.silence is not None and record.heartbeat_timeout is not None:
             running.silence.deadline = trio.current_time() + record.heartbeat_timeout
-        self._store_heartbeat(key, self._with_heartbeat(record, running))
-
-    @staticmethod
-    def _with_heartbeat(record: ActivityRecord, running: Running) -> ActivityRecord:
-        return record if running.heartbeat is None else msgspec.structs.replace(record, heartbeat=running.heartbeat)
+        self._store_heartbeat(activity.key, activity.record_now)
 
 
 def _limit(seconds: float | None) -> AbstractContextManager[trio.CancelScope | None]:

@@ -16,13 +16,11 @@ class Running:
 
     Attributes:
       gone: nobody waits for it any more.
-      scope: around an async activity.
       silence: cancels it when it gives no heartbeat for too long.
       heartbeat: its last one, encoded.
     """
 
     gone: bool = False
-    scope: trio.CancelScope = field(factory=trio.CancelScope)
     silence: trio.CancelScope | None = None
     heartbeat: bytes | None = None
 
@@ -67,7 +65,8 @@ class ActivityContext:
         self._beat(details)
 
 
-current: Final[contextvars.ContextVar[ActivityContext]] = contextvars.ContextVar("perdure_activity")
+current: Final[contextvars.ContextVar[Callable[[], ActivityContext]]] = contextvars.ContextVar("perdure_activity")
+"""Makes the context of the activity that runs here; most never ask for it."""
 
 
 def activity_context() -> ActivityContext:
@@ -77,6 +76,7 @@ def activity_context() -> ActivityContext:
       RuntimeError: no activity is running here.
     """
     try:
-        return current.get()
+        make = current.get()
     except LookupError:
         raise RuntimeError("activity_context() works inside a running activity only") from None
+    return make()

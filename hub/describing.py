@@ -55,12 +55,12 @@ def describe_entity(cell: EntityCell) -> EntityDescription:
     """What a cell shows of its entity."""
     machine = cell.machine
     running = machine.running
-    lanes = (*machine.held, *machine.queue)
+    lanes = (*machine.mailbox.held, *machine.mailbox.queue)
     return EntityDescription(
         entity_id=EntityId(machine.entity_id.name, machine.entity_id.key),
         exists=machine.state is not None,
         locked_by=None if machine.lock is None else machine.lock.section.owner,
-        waiting=tuple(message.section.owner for _, message in machine.queue if isinstance(message, LockRequest)),
+        waiting=tuple(message.section.owner for _, message in machine.mailbox.queue if isinstance(message, LockRequest)),
         queued=tuple(
             message.name
             for number, message in lanes
@@ -104,7 +104,7 @@ def _describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDes
         runtime_status=record.status,
         waiting_for=() if kernel is None else tuple(_waiting_for(runtime, cell, kernel)),
         section=() if kernel is None or kernel.sections.open is None else kernel.sections.open.entities,
-        unread_events=record.unread_events if kernel is None else kernel.events.unread,
+        unread_events=record.unread_events if kernel is None else kernel.events_unread,
         failure=record.failure,
     )
 

@@ -75,6 +75,9 @@ REQUEST_TTL_SECONDS: Final = 24 * 3600.0
 THREADS_MAX: Final = 40
 """Plain activities that run at a time, each in a worker thread."""
 
+WORKERS_PARKED_MAX: Final = 256
+"""Trio tasks that are kept for the next activities when they have nothing to do."""
+
 HTTP_REQUESTS_MAX: Final = 100
 """HTTP requests of orchestrations that are under way at a time, and the connections that are kept for them."""
 

@@ -38,7 +38,7 @@ class Residence:
     Attributes:
       entities, orchestrations: by id.
       bytes: the estimated size of all of them.
-      evictions: how many left memory since the hub was opened.
+      evictions: how many left memory for others since the hub was opened.
       under_way: the writes of batches that are not durable yet, oldest first.
       payload_bytes_min: from this size on a value of a record is stored apart from it.
     """
@@ -255,22 +255,33 @@ class Residence:
         if self.bytes <= self._cache_bytes:
             return
         for cell in list(islice(self._order, attempts)):
-            if cell.dirty or cell.queued or cell.batch > committed or not cell.evictable:
+            if self._in_use(cell, committed):
                 self.used(cell)
                 continue
             self.drop(cell)
+            self.evictions += 1
             if self.bytes <= self._cache_bytes:
                 return
+
+    def finished(self, instance_id: str, committed: int) -> None:
+        """An orchestration has finished, durably: most are not needed any more, and are in the way in memory."""
+        cell = self.orchestrations.get(instance_id)
+        if cell is not None and cell.machine.finished and not self._in_use(cell, committed):
+            self.drop(cell)
+
+    def _in_use(self, cell: AnyCell, committed: int) -> bool:
+        """Whether a cell has to stay: it has something to do, or something of it is not durable."""
+        return cell.dirty or cell.queued or cell.batch > committed or not cell.evictable
 
     def drop(self, cell: AnyCell) -> None:
         """Drop a cell from memory."""
         self.bytes -= self._order.pop(cell)
-        self.evictions += 1
         if isinstance(cell, OrchestrationCell):
             if self.orchestrations.get(cell.machine.instance_id) is cell:  # not so if it was purged and started again
                 del self.orchestrations[cell.machine.instance_id]
-            with no_trio():
-                cell.machine.evict()
+            if cell.machine.kernel is not None:
+                with no_trio():
+                    cell.machine.evict()
         else:
             del self.entities[cell.machine.entity_id]
 

@@ -160,6 +160,7 @@ class Runtime:
         for record in batch.finished:
             for ack in self.result_waiters.pop(record.instance_id, ()):
                 ack.succeed(record)
+            self.residence.finished(record.instance_id, batch.number)
         self.watchers.committed(batch)
         self.requests.committed(batch)
         self.timers.committed(batch)

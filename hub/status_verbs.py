@@ -99,8 +99,11 @@ class StatusVerbs(OpenableHub, QueryVerbs):
             waiters = runtime.result_waiters.setdefault(instance_id, [])
             waiters.append(ack)
             try:
-                with trio.move_on_after(float("inf") if seconds is None else seconds):
+                if seconds is None:
                     record = await ack.wait()
+                else:
+                    with trio.move_on_after(seconds):
+                        record = await ack.wait()
             finally:
                 if ack in waiters:
                     waiters.remove(ack)

@@ -131,7 +131,7 @@ def waiting_for_locks(
         for name, key in entities:
             machine = machine_of(EntityId(name, key))
             if machine.lock is not None and machine.lock.section != section:
-                asking = [message.section for _, message in machine.queue if isinstance(message, LockRequest)]
+                asking = [message.section for _, message in machine.mailbox.queue if isinstance(message, LockRequest)]
                 place = f", place {asking.index(section) + 1} in the queue" if section in asking else ""
                 what = f"the lock of @{name}@{key}, held by {machine.lock.section.owner!r}{place}"
                 found.append(Waiting("lock", what, step, past.since(step)))

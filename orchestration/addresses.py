@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 import msgspec
-from attrs import define, field
+from attrs import field, frozen
 
 from .history import WORK, Action, CallEntity, HistoryEntry, LockEntities, ReleaseLocks, Rewound
 from .messages import OrchestrationMessage, SectionGranted, TaskResult, TimerDue
@@ -24,7 +24,7 @@ ADDRESSED: Final = (*WORK, LockEntities)
 """Actions that are answered."""
 
 
-@define
+@frozen
 class Addresses:
     """The addresses of one execution.
 
@@ -38,19 +38,20 @@ class Addresses:
     @classmethod
     def of(cls, history: list[HistoryEntry]) -> Addresses:
         """The addresses that a journal tells of."""
-        addresses = cls()
+        addresses = FIRST_GENERATION
         for entry in history:
             if isinstance(entry, Rewound):
-                addresses.rewound(entry)
+                addresses = addresses.rewound(entry)
             elif addresses.generation and isinstance(entry, ADDRESSED):
                 addresses.asked(entry.id)
         return addresses
 
-    def rewound(self, entry: Rewound) -> None:
-        """A new generation begins, with the steps that are asked for again."""
-        self.generation += 1
+    def rewound(self, entry: Rewound) -> Addresses:
+        """The addresses of a new generation, which begins with the steps that are asked for again."""
+        addresses = Addresses(self.generation + 1, dict(self._changed))
         for step in entry.steps:
-            self.asked(step)
+            addresses.asked(step)
+        return addresses
 
     def asked(self, step: str) -> None:
         """A step is asked for now."""
@@ -85,6 +86,10 @@ class Addresses:
     def _step(self, address: str) -> str | None:
         step = step_of_address(address)
         return step if self[step] == address else None
+
+
+FIRST_GENERATION: Final = Addresses()
+"""The addresses of an execution that was not rewound."""
 
 
 def step_of_address(address: str) -> str:

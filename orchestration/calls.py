@@ -41,6 +41,8 @@ Ts = TypeVarTuple("Ts")
 class CallVerbs(WaitVerbs):
     """Activities, children, entities, starts and events."""
 
+    __slots__ = ()
+
     def call_activity(self, activity: Activity[R, *Ts], *arguments: *Ts) -> DurableTask[R]:
         """Run an activity (O5): at least once, the first result counts.
 

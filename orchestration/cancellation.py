@@ -5,31 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import Cancelled
-from .history import Action, CancelWork, StartTimer, Work
+from .execution_state import ExecutionState
+from .history import Action, CancelWork, StartTimer
 from .strand import Scope, Strand
-from .tasks import CANCELLED, DurableTask, SignalTask, WorkTask
+from .tasks import CANCELLED, DurableTask, SignalTask
 
 
-class Cancellation:
-    """The part of the kernel that cancels.
+class Cancellation(ExecutionState):
+    """The part of the kernel that cancels."""
 
-    Attributes:
-      tasks: unfinished work by its number.
-      open: the work that was asked for and is neither answered nor cancelled, by number.
-      cancelled: work that was cancelled since the caller last took the actions.
-      cancel_requested: the instance was asked to end gracefully.
-      current: the strand that is being stepped.
-      sealed: nothing comes out any more.
-    """
-
-    tasks: dict[str, WorkTask[Any]]
-    open: dict[str, Work]
-    cancelled: dict[str, Work | None]
-    cancel_requested: bool
-    current: Strand | None
-    sealed: bool
-    _strands: dict[Strand, None]
-    _awaits_left: int | None
+    __slots__ = ()
 
     def ask(self, action: Action) -> None:
         """Take an action from the code."""

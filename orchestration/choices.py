@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import random
 
+from .execution_state import ExecutionState
 from .history import Action, UsePatch
 
 
-class Choices:
-    """The part of the kernel that chooses.
+class Choices(ExecutionState):
+    """The part of the kernel that chooses."""
 
-    Attributes:
-      execution: the id of the execution, which random numbers follow from.
-      replaying: the journal is being replayed.
-    """
-
-    execution: str
-    replaying: bool
-    _expected: dict[str, Action]
-
-    def __init__(self) -> None:
-        self._patches: dict[str, bool] = {}
-        self._random: random.Random | None = None
+    __slots__ = ()
 
     def ask(self, action: Action) -> None:
         """Take an action from the code."""
@@ -33,6 +23,8 @@ class Choices:
 
     def patched(self, name: str) -> bool:
         """Whether the code has a change: it has in every execution that first comes by here when it is there."""
+        if self._patches is None:
+            self._patches = {}
         known = self._patches.get(name)
         if known is None:
             action = UsePatch(f"patch:{name}", name)

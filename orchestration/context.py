@@ -36,8 +36,9 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
       name: the orchestrator's name.
       version: the version that the instance was started with.
       parent_id: the parent's instance id, ``None`` without a parent.
-      log: a logger that is silent while the code is replayed.
     """
+
+    __slots__ = ("instance_id", "name", "parent_id", "version")
 
     def __init__(self, kernel: Kernel, registry: Registry, version: str | None, parent_id: str | None) -> None:
         super().__init__(kernel, registry)
@@ -45,7 +46,11 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
         self.name = kernel.body.name
         self.version = version
         self.parent_id = parent_id
-        self.log = OrchestrationLogger(logging.getLogger(f"perdure.orchestration.{self.name}"), {"kernel": kernel})
+
+    @property
+    def log(self) -> OrchestrationLogger:
+        """A logger that is silent while the code is replayed."""
+        return OrchestrationLogger(logging.getLogger(f"perdure.orchestration.{self.name}"), {"kernel": self._kernel})
 
     # --- time, ids, randomness
 

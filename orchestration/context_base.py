@@ -10,6 +10,8 @@ from .registry import Registry
 class ContextBase:
     """The kernel and the definitions behind a context."""
 
+    __slots__ = ("_kernel", "_registry")
+
     def __init__(self, kernel: Kernel, registry: Registry) -> None:
         self._kernel = kernel
         self._registry = registry

@@ -13,6 +13,8 @@ from .registry import check_event_name
 class HandlerVerbs(ContextBase):
     """Queries and updates."""
 
+    __slots__ = ()
+
     def on_query(self, name: str, handler: Callable[..., Any]) -> None:
         """Offer a query (O21): ``await instance.query(name, ...)`` calls the handler while this execution runs.
 

@@ -39,6 +39,8 @@ HTTP_TIMEOUT_SECONDS: Final = 100.0
 class HttpVerbs(CallVerbs):
     """HTTP calls."""
 
+    __slots__ = ()
+
     def call_http(
         self,
         method: str,

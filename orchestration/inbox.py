@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Final
 
-from ..entities.mailbox import Lane, Mailbox
+from ..entities.mailbox import NO_MESSAGES, Lane, Mailbox
 from .messages import (
     Cancel,
     OrchestrationMessage,
@@ -19,9 +20,13 @@ from .messages import (
     SectionGranted,
     StartExecution,
     Suspend,
+    TaskResult,
     Terminate,
 )
 from .status import OrchestrationRecord, RuntimeStatus
+
+DIRECTING: Final = (Cancel, Suspend, Resume, Rewind, Terminate)
+"""Messages that direct the life of an instance."""
 
 
 class Inbox(Mailbox[OrchestrationMessage]):
@@ -36,10 +41,27 @@ class Inbox(Mailbox[OrchestrationMessage]):
     __slots__ = ("control", "endings", "inbox")
 
     def __init__(self) -> None:
-        self.inbox: Lane[OrchestrationMessage] = deque()
-        self.control: Lane[OrchestrationMessage] = deque()
-        self.endings: Lane[OrchestrationMessage] = deque()
-        super().__init__(self.inbox, self.control, self.endings)
+        super().__init__()
+        self.inbox: Lane[OrchestrationMessage] = NO_MESSAGES
+        self.control: Lane[OrchestrationMessage] = NO_MESSAGES
+        self.endings: Lane[OrchestrationMessage] = NO_MESSAGES
+
+    @property
+    def lanes(self) -> tuple[Lane[OrchestrationMessage], ...]:
+        """All lanes."""
+        return self.inbox, self.control, self.endings
+
+    def tidy(self) -> bool:
+        """Let go of lanes in which nothing waits; whether that is all of them."""
+        empty = True
+        if self.inbox:
+            empty = False
+        else:
+            self.inbox = NO_MESSAGES
+        if self.control or self.endings:
+            return False
+        self.control = self.endings = NO_MESSAGES
+        return empty
 
     @property
     def urgent(self) -> bool:
@@ -54,32 +76,35 @@ class Inbox(Mailbox[OrchestrationMessage]):
     def put(self, message: OrchestrationMessage, number: int | None) -> None:
         """Put a message in its lane; with its number if it was read back from storage."""
         if number is None:
-            number = self.number()
+            number = self._next
+            self._next = number + 1
         else:
             self.restored(number)
-        if isinstance(message, Terminate):
-            self.endings.append((number, message))
-        elif isinstance(message, Cancel | Suspend | Resume | Rewind):
-            self.control.append((number, message))
-        else:
+        if type(message) is TaskResult or not isinstance(message, DIRECTING):  # nearly all are results
+            if self.inbox is NO_MESSAGES:
+                self.inbox = deque()
             self.inbox.append((number, message))
+        elif isinstance(message, Terminate):
+            if self.endings is NO_MESSAGES:
+                self.endings = deque()
+            self.endings.append((number, message))
+        else:
+            if self.control is NO_MESSAGES:
+                self.control = deque()
+            self.control.append((number, message))
 
     def put_before(self, messages: Iterable[OrchestrationMessage]) -> None:
         """Put messages before those that wait in the inbox, which get new numbers behind them."""
-        waiting = list(self.inbox)
-        self.inbox.clear()
+        waiting = self.inbox
         for number, _ in waiting:
             self.took(number)
-        for message in (*messages, *(message for _, message in waiting)):
-            self.inbox.append((self.number(), message))
+        self.inbox = deque((self.number(), message) for message in (*messages, *(message for _, message in waiting)))
 
     def urge_grants(self) -> None:
         """The instance has failed: locks that it was granted, and has not heard of, are to be looked at all the same."""
         granted = self._take(lambda message: isinstance(message, SectionGranted))
         if granted:
-            merged = sorted((*self.control, *granted), key=lambda entry: entry[0])
-            self.control.clear()
-            self.control.extend(merged)
+            self.control = deque(sorted((*self.control, *granted), key=lambda entry: entry[0]))
 
     def take(self, wanted: Callable[[OrchestrationMessage], bool]) -> list[OrchestrationMessage]:
         """Take those messages out of the inbox, and return them."""
@@ -91,19 +116,17 @@ class Inbox(Mailbox[OrchestrationMessage]):
     def _take(self, wanted: Callable[[OrchestrationMessage], bool]) -> list[tuple[int, OrchestrationMessage]]:
         taken = [entry for entry in self.inbox if wanted(entry[1])]
         if taken:
-            left = [entry for entry in self.inbox if not wanted(entry[1])]
-            self.inbox.clear()
-            self.inbox.extend(left)
+            self.inbox = deque(entry for entry in self.inbox if not wanted(entry[1]))
         return taken
 
     def clear(self) -> list[OrchestrationMessage]:
         """Take everything out, and return it."""
         taken: list[OrchestrationMessage] = []
-        for lane in (self.inbox, self.control, self.endings):
+        for lane in self.lanes:
             for number, message in lane:
                 self.took(number)
                 taken.append(message)
-            lane.clear()
+        self.inbox = self.control = self.endings = NO_MESSAGES
         return taken
 
     def lane(self, record: OrchestrationRecord | None, defined: bool) -> Lane[OrchestrationMessage] | None:

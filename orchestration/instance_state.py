@@ -7,14 +7,16 @@ open is asked here, and nobody else looks at where it is known from.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 from attrs import define, field
 
 from ..entities.failures import FailureDetails
 from ..entities.messages import Answer, Failure, Outcome, ReplyTo
-from .addresses import ADDRESSED, Addresses
+from .addresses import ADDRESSED, FIRST_GENERATION, Addresses
 from .context import OrchestrationContext
 from .errors import InstanceFinished
 from .history import Action, CancelWork, HistoryEntry, TurnStarted, UpdateAnswered, Work, open_sections, open_updates, open_work
@@ -27,6 +29,7 @@ from .retry import step_and_attempt
 from .status import OrchestrationRecord, RuntimeStatus
 
 _log = logging.getLogger(__name__)
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 @define(eq=False)
@@ -51,7 +54,7 @@ class InstanceState:
     registry: Registry
     on_foreign: Callable[[object], None]
     kernel: Kernel | None = field(default=None, init=False)
-    addresses: Addresses = field(factory=Addresses, init=False)
+    addresses: Addresses = field(default=FIRST_GENERATION, init=False)
     record: OrchestrationRecord | None = field(default=None, init=False)
     changed: bool = field(default=False, init=False)
     now: int = field(default=0, init=False)
@@ -59,9 +62,9 @@ class InstanceState:
     effects: list[OrchestrationEffect] = field(factory=list, init=False)
     mailbox: Inbox = field(factory=Inbox, init=False)
     _context: OrchestrationContext | None = field(default=None, init=False)
-    _open_sections: dict[str, tuple[tuple[str, str], ...]] = field(factory=dict, init=False)
-    _open_work: dict[str, Work] = field(factory=dict, init=False)
-    _open_updates: dict[int, ReplyTo | None] = field(factory=dict, init=False)
+    _open_sections: Mapping[str, tuple[tuple[str, str], ...]] = field(default=_NOTHING, init=False)
+    _open_work: Mapping[str, Work] = field(default=_NOTHING, init=False)
+    _open_updates: Mapping[int, ReplyTo | None] = field(default=_NOTHING, init=False)
     _turn_noted: bool = field(default=False, init=False)
 
     @property
@@ -106,7 +109,7 @@ class InstanceState:
 
     def _forget_open(self) -> None:
         """Nothing is open any more."""
-        self._open_sections, self._open_work, self._open_updates = {}, {}, {}
+        self._open_sections = self._open_work = self._open_updates = _NOTHING
 
     def _leaving(self, execution: str, recursive: Terminate | None) -> list[OrchestrationEffect]:
         """What an execution sends when it ends (L5, O8, O13); see :func:`leaving`."""
@@ -120,6 +123,8 @@ class InstanceState:
     def _answer_updates(self, ended: str | None = None) -> None:
         """Answer the updates that have ended, in the journal too; with ``ended``, say so to those that have not."""
         kernel = self.kernel
+        if not (self._open_updates if kernel is None else kernel.updates_open):
+            return
         answers: list[tuple[int, ReplyTo | None, Outcome]] = []
         if kernel is not None:
             answers, kernel.handlers.answers = kernel.handlers.answers, []

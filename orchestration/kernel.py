@@ -23,7 +23,6 @@ Closing
 from __future__ import annotations
 
 import contextvars
-from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -34,8 +33,6 @@ from .cancellation import Cancellation
 from .choices import Choices
 from .closing import close_coroutine
 from .errors import Cancelled, ContinueAsNew, NondeterminismError
-from .events import EventBuffers
-from .handlers import Handlers
 from .history import (
     ACTIONS,
     EVENTS,
@@ -53,15 +50,13 @@ from .history import (
     TimerFired,
     TurnStarted,
     UpdateReceived,
-    Work,
     answered_updates,
     shown,
 )
 from .refusal import forbidden_await
 from .retry import step_and_attempt
 from .section import Section
-from .section_turns import SectionTurns
-from .strand import Body, Ending, Rewriter, Strand
+from .strand import Ending, Rewriter, Strand
 from .tasks import WorkTask, as_task
 
 AWAITS_WHILE_CLOSING_MAX: Final = 1000
@@ -73,61 +68,9 @@ class ReplayStopped(BaseException):
 
 
 class Kernel(Cancellation, Choices):
-    """Drives one execution.
+    """Drives one execution."""
 
-    Attributes:
-      instance_id: the instance.
-      execution: the id of the execution.
-      now: the time of the turn, microseconds since 1970; set before events are applied.
-      actions: what the code asked for since the caller last took them.
-      tasks: unfinished work by its number.
-      events: buffered external events, and who waits for one.
-      cancelled: work that was cancelled since the caller last took the actions.
-      sections: whose turn it is to have a critical section.
-      unreleased: sections that were asked for and not left, by number, with their sets.
-      open: the work that was asked for and is neither answered nor cancelled, by number.
-      heartbeats: how far failed activities said they were, by step; for their next attempts.
-      handlers: the queries and updates that the code offers.
-      ending: how the code ended, ``None`` while it goes on.
-      mismatch: why the replay was stopped, if it was.
-      replaying: the journal is being replayed.
-      cancel_requested: the instance was asked to end gracefully.
-      custom_status: the encoded custom status that the code has set.
-      finished_count: how many tasks have finished; gives their order.
-    """
-
-    def __init__(self, body: Body, instance_id: str, execution: str, on_foreign: Callable[[object], None]) -> None:
-        super().__init__()
-        self.body = body
-        self.instance_id = instance_id
-        self.execution = execution
-        self.now = 0
-        self.actions: list[Action] = []
-        self.tasks: dict[str, WorkTask[Any]] = {}
-        self.events = EventBuffers()
-        self.sections = SectionTurns()
-        self.unreleased: dict[str, tuple[tuple[str, str], ...]] = {}
-        self.open: dict[str, Work] = {}
-        self.cancelled: dict[str, Work | None] = {}
-        self.ending: Ending | None = None
-        self.mismatch: NondeterminismError | None = None
-        self.replaying = False
-        self.cancel_requested = False
-        self.custom_status: bytes | None = None
-        self.finished_count = 0
-        self.failed: list[WorkTask[Any]] = []
-        self.runnable: deque[Strand] = deque()
-        self.waits = 0
-        self.handlers = Handlers()
-        self.heartbeats: dict[str, bytes] = {}
-        self.rewinding: Rewriter | None = None
-        self.sealed = False
-        self.closed = False
-        self._awaits_left: int | None = None
-        self._on_foreign = on_foreign
-        self._expected: dict[str, Action] = {}
-        self.current: Strand | None = None
-        self._strands: dict[Strand, None] = {}
+    __slots__ = ()
 
     # --- events in
 
@@ -137,7 +80,7 @@ class Kernel(Cancellation, Choices):
         Sets ``mismatch`` if the code asks for something else, or ends before it has asked for everything.
         """
         self._expected = {entry.id: entry for entry in history if isinstance(entry, ACTIONS)}
-        self.handlers.answered = answered_updates(history)
+        self.knows_answered(history)
         self.replaying = True
         for entry in history:
             if type(entry) is TurnStarted:
@@ -151,6 +94,12 @@ class Kernel(Cancellation, Choices):
             missing = next(iter(self._expected.values()))
             self.mismatch = NondeterminismError(missing.id, shown(missing), None)
             self.sealed = True
+
+    def knows_answered(self, history: list[HistoryEntry]) -> None:
+        """Remember which updates a journal says were answered."""
+        answered = answered_updates(history)
+        if answered:
+            self.handlers.answered = answered
 
     @contextmanager
     def rewinds(self, rewriter: Rewriter, old: dict[str, Action]) -> Generator[None]:
@@ -216,19 +165,22 @@ class Kernel(Cancellation, Choices):
         if task.on_settled is not None:
             task.on_settled(value, failure)
         elif failure is not None:
-            self.failed.append(task)
+            self.note_failed(task)
         task.settle(value, failure)
 
     # --- the scheduler
 
     def _run(self) -> None:
-        while self.runnable and self.ending is None and self.mismatch is None:
-            strand = self.runnable.popleft()
-            self.current = strand
-            try:
-                self._step(strand)
-            finally:
-                self.current = None
+        while self.runnable:
+            strands, self.runnable = self.runnable, []
+            for strand in strands:
+                if self.ending is not None or self.mismatch is not None:
+                    return
+                self.current = strand
+                try:
+                    self._step(strand)
+                finally:
+                    self.current = None
 
     def _step(self, strand: Strand) -> None:
         step: Callable[[Any], Any] = strand.coroutine.send
@@ -366,10 +318,6 @@ class Kernel(Cancellation, Choices):
 
     # --- the end
 
-    def unawaited_failures(self) -> list[FailureDetails]:
-        """Failures of work that nobody awaited (O10)."""
-        return [failure for task in self.failed if (failure := task.unretrieved_failure) is not None]
-
     def close(self) -> RuntimeError | None:
         """Drop the code (O19). Returns the error if some of it refused to be closed; it is then lost, without effect."""
         self.sealed = True
@@ -383,6 +331,5 @@ class Kernel(Cancellation, Choices):
         self.closed = True
         # Tasks know their kernel. Letting go of them here frees everything at once, without the garbage collector.
         self.tasks.clear()
-        self.failed.clear()
-        self.events = EventBuffers()
+        self.failed = self._events = None
         return refused

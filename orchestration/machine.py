@@ -29,7 +29,7 @@ from ..entities.messages import (
     Success,
 )
 from ..storage.errors import InvariantViolated
-from .addresses import Addresses
+from .addresses import FIRST_GENERATION
 from .errors import ContinueAsNew, InstanceFinished, OrchestrationCanceled, OrchestrationTerminated
 from .history import (
     START_TIMER,
@@ -92,7 +92,7 @@ class OrchestrationMachine(Rewindable):
         self.evict()
         self.journal.clear()
         self._forget_open()
-        self.addresses = Addresses()
+        self.addresses = FIRST_GENERATION
         self.drop_messages()
         self.now = max(self.now, now)
         self.record = OrchestrationRecord(
@@ -317,7 +317,7 @@ class OrchestrationMachine(Rewindable):
         if kernel.custom_status is not None and self.record is not None and kernel.custom_status != self.record.custom_status:
             self.record.custom_status, self.record.updated_at = kernel.custom_status, self.now
             self.changed = True
-        if kernel.handlers.answers:
+        if kernel.updates_ended:
             self._answer_updates()
         ending = kernel.ending
         if ending is None:
@@ -354,7 +354,7 @@ class OrchestrationMachine(Rewindable):
         self._answer_updates("the execution has continued as new before the update had ended")
         self.effects.append(Renewed())
         self.evict()
-        self.addresses = Addresses()
+        self.addresses = FIRST_GENERATION
         record.execution, record.arguments = execution_after(record.execution), continued.arguments
         record.status, record.updated_at = RuntimeStatus.CONTINUED_AS_NEW, self.now
         self.changed = True
@@ -389,7 +389,7 @@ class OrchestrationMachine(Rewindable):
             for message in self.mailbox.take(lambda message: isinstance(message, UpdateRequested)):
                 self._too_late(message)
         if kernel is not None:
-            record.unread_events = kernel.events.unread + sum(type(message) is EventRaised for _, message in self.mailbox.inbox)
+            record.unread_events = kernel.events_unread + sum(type(message) is EventRaised for _, message in self.mailbox.inbox)
             unawaited = kernel.unawaited_failures()
             record.unawaited_failures = tuple(unawaited)
             for each in unawaited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from ..entities.delayed import signal_id
@@ -113,8 +114,8 @@ def cancelling(work: Work | None, instance_id: str, execution: str) -> Orchestra
 def leaving(
     instance_id: str,
     execution: str,
-    sections: dict[str, tuple[tuple[str, str], ...]],
-    work: dict[str, Work],
+    sections: Mapping[str, tuple[tuple[str, str], ...]],
+    work: Mapping[str, Work],
     recursive: Terminate | None,
 ) -> list[OrchestrationEffect]:
     """What an execution sends when it ends, however it ends: its locks go (L5), its timers go (O8), the rest is detached.

@@ -97,7 +97,7 @@ class PlannedTask(WorkTask[T_co]):
         if isinstance(outcome, Success):
             self._finish(outcome.value)
         else:
-            self._drive.failed.append(self)
+            self._drive.note_failed(self)
             self._finish(None, outcome.failure)
 
     def _time_is_up(self, _: bytes | None, failure: FailureDetails | None) -> None:

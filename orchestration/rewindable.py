@@ -20,7 +20,7 @@ from .status import RuntimeStatus
 class Rewindable(InstanceState):
     """Rewinds."""
 
-    _failed_history: list[HistoryEntry] = field(factory=list, init=False)
+    _failed_history: list[HistoryEntry] | None = field(default=None, init=False)
 
     def _settle(self) -> None:
         """Journal what the code asked for, turn it into effects, and see whether the code has ended."""
@@ -32,7 +32,7 @@ class Rewindable(InstanceState):
         Returns:
           Why it cannot be rewound; nothing has changed then.
         """
-        record, history, self._failed_history = self._running, self._failed_history, []
+        record, history, self._failed_history = self._running, self._failed_history or [], None
         known = [self.addresses.incoming(message) for _, message in self.mailbox.inbox]
         late = [
             TaskFailed(each.task, failure)
@@ -63,7 +63,7 @@ class Rewindable(InstanceState):
         rewinding.kernel.now = self.now
         self.journal[:] = [*rewinding.journal, TurnStarted(self.now), entry]
         self._turn_noted = True
-        addresses.rewound(entry)
+        self.addresses = addresses.rewound(entry)
         self.effects.append(Renewed())
         for action in (*again, *rewinding.fresh.values()):
             effect = self._effect_of(action, record.execution)

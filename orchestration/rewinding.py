@@ -47,7 +47,6 @@ from .history import (
     TurnStarted,
     UpdateAnswered,
     Work,
-    answered_updates,
 )
 from .kernel import Kernel
 from .retry import step_and_attempt
@@ -81,7 +80,7 @@ class Rewinding:
         self._old = {entry.id: entry for entry in history if isinstance(entry, ACTIONS)}
         self._cancelled = {entry.task for entry in history if isinstance(entry, CancelWork)}
         kernel = self.kernel
-        kernel.handlers.answered = answered_updates(history)
+        kernel.knows_answered(history)
         with kernel.rewinds(self, self._old):
             for entry in history:
                 if isinstance(entry, UpdateAnswered):
@@ -157,7 +156,7 @@ def rewind(history: list[HistoryEntry], late: list[TaskFailed], load: Callable[[
         rewinding.run([*history, *late], without)
         if rewinding.error is None:
             return rewinding
-        never_raised = {step_and_attempt(task.id)[0] for task in rewinding.kernel.failed if task.never_raised}
+        never_raised = {step_and_attempt(task.id)[0] for task in rewinding.kernel.failed or () if task.never_raised}
         culprits = (_culprits(rewinding.error, failures) | never_raised) & failed
         more = (culprits or failed) - without
         if not more:

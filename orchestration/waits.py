@@ -21,6 +21,8 @@ V = TypeVar("V")
 class WaitVerbs(ContextBase):
     """Timers, external events, combinators, nurseries and cancel scopes."""
 
+    __slots__ = ()
+
     def create_timer(self, fire_at: datetime | timedelta | float) -> DurableTask[None]:
         """A timer (O8): it finishes at or after its time, never before, and survives restarts.
 

@@ -90,7 +90,7 @@ class Journal:
             if self.updates:
                 self.faults.append((19, f"it ended with updates {self.updates} unanswered"))
         elif isinstance(entry, Rewound):
-            self.addresses.rewound(entry)
+            self.addresses = self.addresses.rewound(entry)
         elif isinstance(entry, UpdateReceived):
             self._received += 1
             self.updates.add(self._received)

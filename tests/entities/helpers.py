@@ -144,7 +144,7 @@ class Subject:
         """The machine that a restart makes of what is stored: the record, and what waits in the mailbox."""
         old = self.machine
         fresh = EntityMachine(old.entity_id, old.definition, old.host, old.state, old.version, old.lock)
-        waiting = sorted((*old.queue, *old.held, *old.control), key=lambda entry: entry[0])
+        waiting = sorted((*old.mailbox.queue, *old.mailbox.held, *old.mailbox.control), key=lambda entry: entry[0])
         for number, message in waiting:
             fresh.accept(message, number)
         return Subject(self.bench, fresh, self._tokens)

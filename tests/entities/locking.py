@@ -127,7 +127,7 @@ class Post:
 
 def requests_in(subject: Subject) -> list[SectionId]:
     """The sections that wait for an entity, in order."""
-    return [message.section for _, message in subject.machine.queue if isinstance(message, LockRequest)]
+    return [message.section for _, message in subject.machine.mailbox.queue if isinstance(message, LockRequest)]
 
 
 # --- pages, to lock

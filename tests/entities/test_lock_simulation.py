@@ -207,11 +207,11 @@ class Simulation(Post):
             self.check_visit(ref, who, machine.running.message.section)
             subject.step()
         elif machine.waiting_operation:
-            lane = machine.queue if machine.lock is None else machine.held
+            lane = machine.mailbox.queue if machine.lock is None else machine.mailbox.held
             self.note_visit(ref, lane[0][1])
             subject.begin()
         elif machine.ready:
-            lane = machine.control or (machine.queue if machine.lock is None else machine.held)
+            lane = machine.mailbox.control or (machine.mailbox.queue if machine.lock is None else machine.mailbox.held)
             next_message = lane[0][1]
             if isinstance(next_message, Operation):
                 self.note_visit(ref, next_message)

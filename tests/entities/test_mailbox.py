@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any, TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from perdure.entities.mailbox import Lane, Mailbox
+from perdure.entities.mailbox import NO_MESSAGES, Lane, Mailbox
 
+M = TypeVar("M")
 LANES = 3
 
 moves = st.lists(
@@ -21,6 +24,23 @@ moves = st.lists(
     ),
     max_size=60,
 )
+
+
+class Lanes(Mailbox[M]):
+    """A mailbox with lanes that a test fills and empties itself."""
+
+    def __init__(self, *lanes: Lane[M]) -> None:
+        super().__init__()
+        self._lanes = lanes
+
+    @property
+    def lanes(self) -> tuple[Lane[M], ...]:
+        """The lanes that it was given."""
+        return self._lanes
+
+    def tidy(self) -> bool:
+        """The test keeps its lanes."""
+        return not any(self._lanes)
 
 
 class Desk:
@@ -39,7 +59,7 @@ class Desk:
     def open(self) -> None:
         """Make lanes and mailbox of what is stored."""
         self.lanes: list[Lane[tuple[str, int]]] = [deque() for _ in range(LANES)]
-        self.mailbox: Mailbox[tuple[str, int]] = Mailbox(*self.lanes)
+        self.mailbox: Mailbox[tuple[str, int]] = Lanes(*self.lanes)
         for number, message in sorted(self.stored.items()):
             self.mailbox.restored(number)
             self.lanes[message[1]].append((number, message))
@@ -97,6 +117,12 @@ class Desk:
         assert len(self.mailbox) == len(self.waiting)
 
 
+def sealed(mailbox: Mailbox[str]) -> tuple[list[tuple[int, str]], list[int]]:
+    """What a seal stores and deletes."""
+    fresh, consumed = mailbox.seal()
+    return list(fresh), list(consumed)
+
+
 @settings(max_examples=4 * settings().max_examples)
 @given(moves=moves)
 def test_D1_storage_holds_what_was_sealed(moves: list[tuple[str, int]]) -> None:
@@ -115,31 +141,42 @@ def test_D1_storage_holds_what_was_sealed(moves: list[tuple[str, int]]) -> None:
 def test_D1_what_comes_and_goes_is_never_stored() -> None:
     """A message that is consumed before the next seal costs nothing: it is neither stored nor deleted."""
     lane: Lane[str] = deque()
-    mailbox = Mailbox(lane)
+    mailbox = Lanes(lane)
     for _ in range(3):
         lane.append((mailbox.number(), "m"))
         mailbox.took(lane.popleft()[0])
-        assert mailbox.seal() == ([], [])
+        assert sealed(mailbox) == ([], [])
 
 
 def test_D1_what_waits_is_stored_once() -> None:
     """A message that waits over several seals is stored by the first, and deleted by the one after its consumption."""
     lane: Lane[str] = deque()
-    mailbox = Mailbox(lane)
+    mailbox = Lanes(lane)
     number = mailbox.number()
     lane.append((number, "m"))
-    assert mailbox.seal() == ([(number, "m")], [])
-    assert mailbox.seal() == ([], [])
+    assert sealed(mailbox) == ([(number, "m")], [])
+    assert sealed(mailbox) == ([], [])
     lane.popleft()
     mailbox.took(number)
-    assert mailbox.seal() == ([], [number])
-    assert mailbox.seal() == ([], [])
+    assert sealed(mailbox) == ([], [number])
+    assert sealed(mailbox) == ([], [])
 
 
 def test_E2_numbers_rise_across_restarts() -> None:
     """What arrives after a restart is numbered behind all that was read back, so that the order of arrival is kept."""
     lane: Lane[str] = deque()
-    mailbox = Mailbox(lane)
+    mailbox = Lanes(lane)
     for number in (3, 8):
         mailbox.restored(number)
     assert mailbox.number() > 8
+
+
+@pytest.mark.parametrize("put", ["append", "appendleft"])
+def test_the_shared_empty_lane_takes_nothing(put: str) -> None:
+    """What is put into the lane that all empty mailboxes share is refused, so no message reaches another instance."""
+    with pytest.raises(TypeError, match="make a deque first"):
+        getattr(NO_MESSAGES, put)((1, "m"))
+    with pytest.raises(TypeError, match="make a deque first"):
+        NO_MESSAGES.extend([(1, "m")])
+    shared: Lane[Any] = NO_MESSAGES
+    assert not shared

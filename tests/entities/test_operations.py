@@ -290,7 +290,7 @@ def test_O18_an_undefined_class_waits() -> None:
     assert not unknown.machine.ready
     assert not unknown.machine.waiting_operation
     waiting = known.subject(Journal.at("k"))
-    for number, message in unknown.machine.queue:
+    for number, message in unknown.machine.mailbox.queue:
         waiting.machine.accept(message, number)
     assert waiting.run() == []
     assert waiting.state.lines == ["a", "b"]

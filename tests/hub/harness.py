@@ -136,7 +136,7 @@ def evicted(scenario: Scenario) -> MemoryStore:
     figures = whole_run(store, scenario, cache_bytes=1)
     assert figures.orchestrations_in_memory == figures.entities_in_memory == 0
     waits = 1 if scenario.timed else max(1, len(scenario.deeds))
-    assert figures.evictions >= waits, "nothing was evicted"
+    assert figures.evictions >= waits or figures.commits == 1, "nothing was evicted, although something waited"
     return store
 
 

@@ -1,0 +1,156 @@
+"""Trio tasks that run one coroutine after another, so that short ones need no task of their own.
+
+A task costs more than most of what is run here: a network answer that is there already, a small calculation, a mock. So a worker takes
+jobs from a queue and drives their coroutines by hand. One that ends without having waited for anything costs a few function
+calls, and the worker takes the next. One that waits keeps its worker for as long as it takes, as if it was a task of
+its own, and another worker goes on with the queue. So however many jobs wait, none of them holds up another.
+
+What a coroutine must not notice:
+
+- *Context variables*: it is stepped in a context of its own, a copy of that in which it was added. What it sets is gone when it ends.
+- *Cancellation*: the worker has a cancel scope, and belongs to one job at a time while that waits; a worker that was
+  cancelled makes itself a new scope. The rest of the hub's nursery is above, as for any task.
+- *Time*: after a slice of short jobs the worker lets other tasks run.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from time import perf_counter
+from typing import Any
+
+import trio
+from attrs import define, field
+
+from . import limits
+
+
+@define(eq=False)
+class Job:
+    """Something to run.
+
+    Attributes:
+      name: what its task is called while it waits.
+      begin: makes its coroutine.
+      ended: told what the coroutine returned.
+      dropped: told that it was cancelled, or that the hub is closing, however the coroutine took that.
+      scope: cancels it while it waits for something; ``None`` while it does not.
+    """
+
+    name: str
+    begin: Callable[[], Coroutine[Any, Any, Any]]
+    ended: Callable[[Any], None]
+    dropped: Callable[[], None]
+    scope: trio.CancelScope | None = field(default=None, init=False)
+    context: contextvars.Context = field(factory=contextvars.copy_context, init=False)
+
+
+class Workers:
+    """Workers in one nursery.
+
+    Attributes:
+      made: how many tasks were made.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._jobs: deque[Job] = deque()
+        self._parked: list[trio.lowlevel.Task] = []
+        self._taken = False  # a worker takes jobs at present
+        self.made = 0
+
+    def add(self, job: Job) -> None:
+        """Run a job; it begins when the event loop comes to it."""
+        self._jobs.append(job)
+        self._have_jobs_taken()
+
+    def _have_jobs_taken(self) -> None:
+        if self._taken or not self._jobs:
+            return
+        self._taken = True
+        if self._parked:
+            trio.lowlevel.reschedule(self._parked.pop())
+        else:
+            self.made += 1
+            self._nursery.start_soon(self._work, name="perdure worker")
+
+    async def _work(self) -> None:
+        chosen = True  # as the one that takes jobs
+        while True:
+            with trio.CancelScope() as scope:
+                while not scope.cancel_called:
+                    if not chosen and not self._take_over():
+                        if len(self._parked) >= limits.WORKERS_PARKED_MAX:
+                            return
+                        await self._park()
+                    chosen = False
+                    await self._take_jobs(scope)
+
+    def _take_over(self) -> bool:
+        """Be the one that takes jobs, if there are any and nobody does."""
+        if self._taken or not self._jobs:
+            return False
+        self._taken = True
+        return True
+
+    async def _park(self) -> None:
+        """Wait to be chosen as the one that takes jobs."""
+        task = trio.lowlevel.current_task()
+        self._parked.append(task)
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._parked.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _take_jobs(self, scope: trio.CancelScope) -> None:
+        """Run jobs until there are none, or one has waited for something, and somebody else takes the others."""
+        slice_ends = perf_counter() + limits.SLICE_SECONDS
+        while self._jobs:
+            job = self._jobs.popleft()
+            try:
+                value = await self._drive(job, scope)
+            except trio.Cancelled:
+                job.scope = None
+                job.dropped()
+                raise
+            if job.scope is not None:
+                job.scope = None
+                if trio.current_effective_deadline() == -math.inf:
+                    job.dropped()
+                else:
+                    job.ended(value)
+                return
+            job.ended(value)
+            if perf_counter() > slice_ends:
+                await trio.lowlevel.checkpoint()
+                slice_ends = perf_counter() + limits.SLICE_SECONDS
+        self._taken = False
+
+    @types.coroutine
+    def _drive(self, job: Job, scope: trio.CancelScope) -> Generator[Any, Any, Any]:
+        """Step a job's coroutine to its end; when it waits, others take the jobs behind it."""
+        run, coroutine = job.context.run, job.begin()
+        try:
+            trap = run(coroutine.send, None)
+        except StopIteration as stop:
+            return stop.value
+        job.scope = scope
+        trio.lowlevel.current_task().name = job.name
+        self._taken = False
+        self._have_jobs_taken()
+        while True:
+            step: Callable[[Any], Any] = coroutine.send
+            try:
+                given = yield trap
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's
+                step, given = coroutine.throw, error
+            try:
+                trap = run(step, given)
+            except StopIteration as stop:
+                return stop.value
