@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 from typing import Any, Final
 
-import msgspec
+from ..storage.plain_data import PlainData
 
 MESSAGE_LENGTH_MAX: Final = 10_000
 TRACEBACK_LENGTH_MAX: Final = 20_000
@@ -19,7 +19,7 @@ CAUSE_DEPTH_MAX: Final = 10
 MEMBERS_MAX: Final = 100
 
 
-class FailureDetails(msgspec.Struct, frozen=True, array_like=True):
+class FailureDetails(PlainData, frozen=True, array_like=True):
     """What is known of a failure.
 
     Attributes:

@@ -30,7 +30,7 @@ from .ids import EntityId
 from .messages import EntityEffect, Granted, LockRelease, LockRequest, SectionId, Send
 
 
-class Lock(msgspec.Struct, array_like=True):
+class Lock(msgspec.Struct, gc=False, array_like=True):
     """Who holds an entity.
 
     Attributes:

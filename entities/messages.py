@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import msgspec
-
+from ..storage.plain_data import PlainData
 from .failures import FailureDetails
 from .ids import EntityId
 
 
-class SectionId(msgspec.Struct, frozen=True, array_like=True):
+class SectionId(PlainData, frozen=True, array_like=True):
     """One critical section: which execution asked for it, and at which step (L6).
 
     Attributes:
@@ -31,7 +30,7 @@ class SectionId(msgspec.Struct, frozen=True, array_like=True):
     position: str
 
 
-class CallingTask(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+class CallingTask(PlainData, frozen=True, array_like=True, tag="t"):
     """The answer goes to a task of an orchestration; an older execution's answers are dropped."""
 
     instance_id: str
@@ -39,13 +38,13 @@ class CallingTask(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     task: str
 
 
-class WaitingClient(msgspec.Struct, frozen=True, array_like=True, tag="w"):
+class WaitingClient(PlainData, frozen=True, array_like=True, tag="w"):
     """The answer goes to a client of this process, if it still waits."""
 
     token: int
 
 
-class ClientRequest(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+class ClientRequest(PlainData, frozen=True, array_like=True, tag="r"):
     """The answer is kept under a request id, and given to whoever asks with that id (D8)."""
 
     request_id: str
@@ -54,7 +53,7 @@ class ClientRequest(msgspec.Struct, frozen=True, array_like=True, tag="r"):
 ReplyTo: TypeAlias = CallingTask | WaitingClient | ClientRequest
 
 
-class Operation(msgspec.Struct, frozen=True, array_like=True, tag="op"):
+class Operation(PlainData, frozen=True, array_like=True, tag="op"):
     """Run an operation. Written by clients, orchestrations and entities.
 
     Attributes:
@@ -70,7 +69,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True, tag="op"):
     section: SectionId | None = None
 
 
-class LockRequest(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
+class LockRequest(PlainData, frozen=True, array_like=True, tag="lock"):
     """Take the lock of this entity, then of those that follow it in the set.
 
     Written by the orchestration for the first entity of the set, by each entity for the next one.
@@ -86,7 +85,7 @@ class LockRequest(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
     index: int
 
 
-class LockRelease(msgspec.Struct, frozen=True, array_like=True, tag="free"):
+class LockRelease(PlainData, frozen=True, array_like=True, tag="free"):
     """Release the section's lock, or withdraw its request, here and in the entities that follow.
 
     It travels the same way as the request that it follows, so it can never overtake it.
@@ -98,13 +97,13 @@ class LockRelease(msgspec.Struct, frozen=True, array_like=True, tag="free"):
 EntityMessage: TypeAlias = Operation | LockRequest | LockRelease
 
 
-class Success(msgspec.Struct, frozen=True, array_like=True, tag="ok"):
+class Success(PlainData, frozen=True, array_like=True, tag="ok"):
     """A call's encoded result."""
 
     value: bytes
 
 
-class Failure(msgspec.Struct, frozen=True, array_like=True, tag="no"):
+class Failure(PlainData, frozen=True, array_like=True, tag="no"):
     """Why a call failed."""
 
     failure: FailureDetails
@@ -113,14 +112,14 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag="no"):
 Outcome: TypeAlias = Success | Failure
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(PlainData, frozen=True):
     """Deliver a message to an entity."""
 
     target: EntityId
     message: EntityMessage
 
 
-class SendLater(msgspec.Struct, frozen=True):
+class SendLater(PlainData, frozen=True):
     """Deliver a message to an entity at the time that is in the signal's id (E10)."""
 
     target: EntityId
@@ -128,27 +127,27 @@ class SendLater(msgspec.Struct, frozen=True):
     signal_id: str
 
 
-class DropSignal(msgspec.Struct, frozen=True):
+class DropSignal(PlainData, frozen=True):
     """Forget a delayed signal, if it was not delivered yet (E10)."""
 
     signal_id: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(PlainData, frozen=True):
     """Deliver an operation's outcome to whoever called it."""
 
     reply_to: ReplyTo
     outcome: Outcome
 
 
-class Granted(msgspec.Struct, frozen=True):
+class Granted(PlainData, frozen=True):
     """Tell the owner of a section that every lock of its set is taken."""
 
     section: SectionId
     entities: tuple[tuple[str, str], ...]
 
 
-class StartInstance(msgspec.Struct, frozen=True):
+class StartInstance(PlainData, frozen=True):
     """Start an orchestration that nobody waits for (E8)."""
 
     name: str
@@ -157,7 +156,7 @@ class StartInstance(msgspec.Struct, frozen=True):
     version: str | None = None
 
 
-class RaiseEvent(msgspec.Struct, frozen=True):
+class RaiseEvent(PlainData, frozen=True):
     """Raise an event to an orchestration; dropped with a log line if it is missing or finished (E8)."""
 
     instance_id: str
@@ -165,7 +164,7 @@ class RaiseEvent(msgspec.Struct, frozen=True):
     value: bytes
 
 
-class Letter(msgspec.Struct, frozen=True):
+class Letter(PlainData, frozen=True):
     """Keep a failed signal as a dead letter (E4)."""
 
     message: Operation

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from ..storage.plain_data import PlainData
 from .ids import EntityId
 from .lock import Lock
 
 
-class EntityRecord(msgspec.Struct, frozen=True, array_like=True, tag="entity"):
+class EntityRecord(PlainData, frozen=True, array_like=True, tag="entity"):
     """An entity as it is stored; one that has nothing to keep is not stored at all (E11).
 
     Attributes:

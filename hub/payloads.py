@@ -31,13 +31,14 @@ from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
+from ..storage.plain_data import PlainData
 from ..storage.store import CommittedStore, Writes
 from .records import InstanceRecord, decode_instance, encode
 
 _FIELD_BITS: Final = 8
 
 
-class SplitRecord(msgspec.Struct, frozen=True, array_like=True, tag="split"):
+class SplitRecord(PlainData, frozen=True, array_like=True, tag="split"):
     """A record whose large values are stored apart.
 
     Attributes:

@@ -14,9 +14,10 @@ from ..orchestration.history import HistoryEntry
 from ..orchestration.messages import OrchestrationMessage, TimerDue
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys
+from ..storage.plain_data import PlainData
 
 
-class ActivityRecord(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
+class ActivityRecord(PlainData, frozen=True, array_like=True, tag="activity"):
     """An activity that was scheduled and has no result yet.
 
     Attributes:
@@ -38,7 +39,7 @@ class ActivityRecord(msgspec.Struct, frozen=True, array_like=True, tag="activity
     heartbeat: bytes | None = None
 
 
-class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request"):
+class RequestRecord(PlainData, frozen=True, array_like=True, tag="request"):
     """What was asked under a request id (D8).
 
     Attributes:
@@ -54,7 +55,7 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, tag="request")
     outcome: Outcome | None = None
 
 
-class LetterRecord(msgspec.Struct, frozen=True, array_like=True, tag="letter"):
+class LetterRecord(PlainData, frozen=True, array_like=True, tag="letter"):
     """A dead letter: a signal that failed, why, and when (E4)."""
 
     name: str
@@ -69,7 +70,7 @@ class LetterRecord(msgspec.Struct, frozen=True, array_like=True, tag="letter"):
         return EntityId.of_parts((self.name, self.key))
 
 
-class TimerRecord(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
+class TimerRecord(PlainData, frozen=True, array_like=True, tag="timer"):
     """A timer of an orchestration."""
 
     instance_id: str
@@ -85,7 +86,7 @@ class TimerRecord(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
         return TimerDue(self.execution, self.task)
 
 
-class SignalRecord(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
+class SignalRecord(PlainData, frozen=True, array_like=True, tag="signal"):
     """A delayed signal.
 
     Attributes:
@@ -105,7 +106,7 @@ class SignalRecord(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
         return EntityId.of_parts((self.name, self.key))
 
 
-class IdleRecord(msgspec.Struct, frozen=True, array_like=True, tag="idle"):
+class IdleRecord(PlainData, frozen=True, array_like=True, tag="idle"):
     """An entity that may have been idle for long enough to expire."""
 
     name: str

@@ -15,15 +15,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
-import msgspec
-
 from ..entities.failures import FailureDetails
 from ..entities.messages import CallingTask, ReplyTo
+from ..storage.plain_data import PlainData
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class TurnStarted(msgspec.Struct, frozen=True, array_like=True, tag="turn"):
+class TurnStarted(PlainData, frozen=True, array_like=True, tag="turn"):
     """A turn began; written by the machine.
 
     Attributes:
@@ -33,7 +32,7 @@ class TurnStarted(msgspec.Struct, frozen=True, array_like=True, tag="turn"):
     at: int
 
 
-class ExecutionStarted(msgspec.Struct, frozen=True, array_like=True, tag="started"):
+class ExecutionStarted(PlainData, frozen=True, array_like=True, tag="started"):
     """The first event of every execution."""
 
     execution: str
@@ -43,14 +42,14 @@ class ExecutionStarted(msgspec.Struct, frozen=True, array_like=True, tag="starte
     parent: CallingTask | None
 
 
-class TaskCompleted(msgspec.Struct, frozen=True, array_like=True, tag="completed"):
+class TaskCompleted(PlainData, frozen=True, array_like=True, tag="completed"):
     """The activity, child or entity call of step ``task`` has returned an encoded value."""
 
     task: str
     value: bytes
 
 
-class TaskFailed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+class TaskFailed(PlainData, frozen=True, array_like=True, tag="failed"):
     """The activity, child or entity call of step ``task`` has failed; an activity perhaps after it said how far it was."""
 
     task: str
@@ -58,32 +57,32 @@ class TaskFailed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     heartbeat: bytes | None = None
 
 
-class LockTaken(msgspec.Struct, frozen=True, array_like=True, tag="locked"):
+class LockTaken(PlainData, frozen=True, array_like=True, tag="locked"):
     """Every lock that step ``task`` asked for is taken."""
 
     task: str
 
 
-class TimerFired(msgspec.Struct, frozen=True, array_like=True, tag="fired"):
+class TimerFired(PlainData, frozen=True, array_like=True, tag="fired"):
     """The timer of step ``task`` is due."""
 
     task: str
 
 
-class CancelRequested(msgspec.Struct, frozen=True, array_like=True, tag="cancelled"):
+class CancelRequested(PlainData, frozen=True, array_like=True, tag="cancelled"):
     """The instance is to end gracefully: whatever waits at this moment is interrupted once."""
 
     reason: str | None
 
 
-class EventReceived(msgspec.Struct, frozen=True, array_like=True, tag="event"):
+class EventReceived(PlainData, frozen=True, array_like=True, tag="event"):
     """An external event arrived; it answers no action."""
 
     name: str
     value: bytes
 
 
-class UpdateReceived(msgspec.Struct, frozen=True, array_like=True, tag="update"):
+class UpdateReceived(PlainData, frozen=True, array_like=True, tag="update"):
     """An update was accepted; it answers no action (O21).
 
     Attributes:
@@ -97,13 +96,13 @@ class UpdateReceived(msgspec.Struct, frozen=True, array_like=True, tag="update")
     reply_to: ReplyTo | None
 
 
-class UpdateAnswered(msgspec.Struct, frozen=True, array_like=True, tag="replied"):
+class UpdateAnswered(PlainData, frozen=True, array_like=True, tag="replied"):
     """The n-th update of the execution was answered; written by the machine."""
 
     number: int
 
 
-class ExecutionEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
+class ExecutionEnded(PlainData, frozen=True, array_like=True, tag="ended"):
     """The last event: the final status, with an output or a failure."""
 
     status: str
@@ -111,7 +110,7 @@ class ExecutionEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
     failure: FailureDetails | None = None
 
 
-class Rewound(msgspec.Struct, frozen=True, array_like=True, tag="rewound"):
+class Rewound(PlainData, frozen=True, array_like=True, tag="rewound"):
     """The instance had failed and was rewound: what it failed of was taken out of the journal before this entry (O16).
 
     Attributes:
@@ -123,7 +122,7 @@ class Rewound(msgspec.Struct, frozen=True, array_like=True, tag="rewound"):
     steps: tuple[str, ...]
 
 
-class ScheduleActivity(msgspec.Struct, frozen=True, array_like=True, tag="activity"):
+class ScheduleActivity(PlainData, frozen=True, array_like=True, tag="activity"):
     """Run an activity. Answered by TaskCompleted or TaskFailed.
 
     Attributes:
@@ -141,7 +140,7 @@ class ScheduleActivity(msgspec.Struct, frozen=True, array_like=True, tag="activi
     heartbeat_timeout: float | None = None
 
 
-class CallEntity(msgspec.Struct, frozen=True, array_like=True, tag="call"):
+class CallEntity(PlainData, frozen=True, array_like=True, tag="call"):
     """Run an operation, under the lock of the section that step ``section`` opened if given. Answered like an activity."""
 
     id: str
@@ -151,7 +150,7 @@ class CallEntity(msgspec.Struct, frozen=True, array_like=True, tag="call"):
     section: str | None
 
 
-class SignalEntity(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
+class SignalEntity(PlainData, frozen=True, array_like=True, tag="signal"):
     """Send an operation, to be delivered at a time (microseconds since 1970) if there is one; no answer."""
 
     id: str
@@ -161,14 +160,14 @@ class SignalEntity(msgspec.Struct, frozen=True, array_like=True, tag="signal"):
     due: int | None = None
 
 
-class CancelSignal(msgspec.Struct, frozen=True, array_like=True, tag="unsignal"):
+class CancelSignal(PlainData, frozen=True, array_like=True, tag="unsignal"):
     """Forget a delayed signal, if it was not delivered yet; no answer."""
 
     id: str
     signal: str
 
 
-class CallChild(msgspec.Struct, frozen=True, array_like=True, tag="child"):
+class CallChild(PlainData, frozen=True, array_like=True, tag="child"):
     """Run a child orchestration. Answered like an activity."""
 
     id: str
@@ -178,7 +177,7 @@ class CallChild(msgspec.Struct, frozen=True, array_like=True, tag="child"):
     arguments: bytes
 
 
-class StartOrchestration(msgspec.Struct, frozen=True, array_like=True, tag="start"):
+class StartOrchestration(PlainData, frozen=True, array_like=True, tag="start"):
     """Start an orchestration that nobody waits for; no answer."""
 
     id: str
@@ -188,7 +187,7 @@ class StartOrchestration(msgspec.Struct, frozen=True, array_like=True, tag="star
     arguments: bytes
 
 
-class SendEvent(msgspec.Struct, frozen=True, array_like=True, tag="raise"):
+class SendEvent(PlainData, frozen=True, array_like=True, tag="raise"):
     """Raise an event to another orchestration; no answer."""
 
     id: str
@@ -197,35 +196,35 @@ class SendEvent(msgspec.Struct, frozen=True, array_like=True, tag="raise"):
     value: bytes
 
 
-class StartTimer(msgspec.Struct, frozen=True, array_like=True, tag="timer"):
+class StartTimer(PlainData, frozen=True, array_like=True, tag="timer"):
     """Wait until a time, microseconds since 1970. Answered by TimerFired."""
 
     id: str
     fire_at: int
 
 
-class CancelWork(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
+class CancelWork(PlainData, frozen=True, array_like=True, tag="cancel"):
     """Step ``task`` is no longer wanted; no answer, and its own answer is dropped. Its id is ``task`` and an ``x``."""
 
     id: str
     task: str
 
 
-class UsePatch(msgspec.Struct, frozen=True, array_like=True, tag="patch"):
+class UsePatch(PlainData, frozen=True, array_like=True, tag="patch"):
     """The code has a change of that name from here on; no answer. Its id is ``patch:`` and the name."""
 
     id: str
     name: str
 
 
-class LockEntities(msgspec.Struct, frozen=True, array_like=True, tag="lock"):
+class LockEntities(PlainData, frozen=True, array_like=True, tag="lock"):
     """Take the locks of a sorted set. Answered by LockTaken."""
 
     id: str
     entities: tuple[tuple[str, str], ...]
 
 
-class ReleaseLocks(msgspec.Struct, frozen=True, array_like=True, tag="release"):
+class ReleaseLocks(PlainData, frozen=True, array_like=True, tag="release"):
     """Leave the section that step ``section`` opened, or withdraw its request; no answer."""
 
     id: str

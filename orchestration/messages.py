@@ -23,9 +23,10 @@ from ..entities.messages import (
     SendLater,
     StartInstance,
 )
+from ..storage.plain_data import PlainData
 
 
-class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
+class StartExecution(PlainData, frozen=True, array_like=True, tag="start"):
     """Begin an execution. Written by clients, entities and parents; the first message of every execution.
 
     Attributes:
@@ -43,11 +44,11 @@ class StartExecution(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     version: str | None
     arguments: bytes
     parent: CallingTask | None = None
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     start_at: int | None = None
 
 
-class TaskResult(msgspec.Struct, frozen=True, array_like=True, tag="result"):
+class TaskResult(PlainData, frozen=True, array_like=True, tag="result"):
     """The outcome of an activity, a child or an entity call; dropped if it is another execution's.
 
     Attributes:
@@ -63,28 +64,28 @@ class TaskResult(msgspec.Struct, frozen=True, array_like=True, tag="result"):
     heartbeat: bytes | None = None
 
 
-class SectionGranted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
+class SectionGranted(PlainData, frozen=True, array_like=True, tag="granted"):
     """Every lock of a section is taken; the set comes along so that an owner that has ended can hand it back (L5)."""
 
     section: SectionId
     entities: tuple[tuple[str, str], ...]
 
 
-class TimerDue(msgspec.Struct, frozen=True, array_like=True, tag="due"):
+class TimerDue(PlainData, frozen=True, array_like=True, tag="due"):
     """A timer is due; dropped if it is another execution's."""
 
     execution: str
     task: str
 
 
-class EventRaised(msgspec.Struct, frozen=True, array_like=True, tag="event"):
+class EventRaised(PlainData, frozen=True, array_like=True, tag="event"):
     """An external event; the name is folded."""
 
     name: str
     value: bytes
 
 
-class UpdateRequested(msgspec.Struct, frozen=True, array_like=True, tag="update"):
+class UpdateRequested(PlainData, frozen=True, array_like=True, tag="update"):
     """A client asks for an update and waits for its answer; the name is folded (O21)."""
 
     name: str
@@ -92,32 +93,32 @@ class UpdateRequested(msgspec.Struct, frozen=True, array_like=True, tag="update"
     reply_to: ReplyTo | None
 
 
-class Terminate(msgspec.Struct, frozen=True, array_like=True, tag="terminate"):
+class Terminate(PlainData, frozen=True, array_like=True, tag="terminate"):
     """End at once, with the reason as output, and children too if recursive (O13)."""
 
     reason: str | None
     recursive: bool = True
 
 
-class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
+class Cancel(PlainData, frozen=True, array_like=True, tag="cancel"):
     """End gracefully: the code is interrupted once, and may clean up (O13)."""
 
     reason: str | None
 
 
-class Suspend(msgspec.Struct, frozen=True, array_like=True, tag="suspend"):
+class Suspend(PlainData, frozen=True, array_like=True, tag="suspend"):
     """Do nothing until resumed; messages wait in order (O12)."""
 
     reason: str | None
 
 
-class Resume(msgspec.Struct, frozen=True, array_like=True, tag="resume"):
+class Resume(PlainData, frozen=True, array_like=True, tag="resume"):
     """Go on after a suspension (O12), with mended code (O3)."""
 
     reason: str | None
 
 
-class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
+class Rewind(PlainData, frozen=True, array_like=True, tag="rewind"):
     """Go on without what it failed of (O16).
 
     Attributes:
@@ -144,7 +145,7 @@ OrchestrationMessage: TypeAlias = (
 )
 
 
-class StartActivity(msgspec.Struct, frozen=True):
+class StartActivity(PlainData, frozen=True):
     """Run an activity once the batch that holds this is durable (O5).
 
     Attributes:
@@ -164,14 +165,14 @@ class StartActivity(msgspec.Struct, frozen=True):
     heartbeat: bytes | None = None
 
 
-class StartChild(msgspec.Struct, frozen=True):
+class StartChild(PlainData, frozen=True):
     """Start a child orchestration; answer the parent with a failure if a running instance has its id (O15)."""
 
     instance_id: str
     message: StartExecution
 
 
-class RewindChild(msgspec.Struct, frozen=True):
+class RewindChild(PlainData, frozen=True):
     """Have a child that failed rewound, or started again if it ended otherwise (O16); the parent was rewound.
 
     Attributes:
@@ -187,7 +188,7 @@ class RewindChild(msgspec.Struct, frozen=True):
     message: StartExecution
 
 
-class SetTimer(msgspec.Struct, frozen=True):
+class SetTimer(PlainData, frozen=True):
     """Deliver a TimerDue at or after a time, microseconds since 1970."""
 
     execution: str
@@ -195,7 +196,7 @@ class SetTimer(msgspec.Struct, frozen=True):
     fire_at: int
 
 
-class DropTimer(msgspec.Struct, frozen=True):
+class DropTimer(PlainData, frozen=True):
     """Forget a timer: nobody waits for it any more (O8)."""
 
     execution: str
@@ -203,7 +204,7 @@ class DropTimer(msgspec.Struct, frozen=True):
     fire_at: int
 
 
-class TellChild(msgspec.Struct, frozen=True):
+class TellChild(PlainData, frozen=True):
     """Terminate or cancel a child, if it is still this parent's."""
 
     instance_id: str
@@ -211,17 +212,17 @@ class TellChild(msgspec.Struct, frozen=True):
     message: Terminate | Cancel
 
 
-class CancelActivity(msgspec.Struct, frozen=True):
+class CancelActivity(PlainData, frozen=True):
     """Cancel an activity that nobody waits for any more; a plain one is told (O7)."""
 
     reply_to: CallingTask
 
 
-class Renewed(msgspec.Struct, frozen=True):
+class Renewed(PlainData, frozen=True):
     """A new execution has begun in place of the old one (O11): the stored journal of the old one goes."""
 
 
-class Finished(msgspec.Struct, frozen=True):
+class Finished(PlainData, frozen=True):
     """The instance has reached a final state; whoever waits for its result is told."""
 
 

@@ -42,7 +42,7 @@ def execution_after(execution: str) -> str:
     return hashlib.blake2b(f"{execution}:next".encode(), digest_size=16).hexdigest()
 
 
-class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
+class OrchestrationRecord(msgspec.Struct, gc=False, array_like=True, tag="orchestration"):
     """What is stored of an instance beside its journal; rewritten when one of these changes.
 
     Times are microseconds since 1970 (UTC).
@@ -89,7 +89,7 @@ class OrchestrationRecord(msgspec.Struct, array_like=True, tag="orchestration"):
     custom_status: bytes | None = None
     suspended_from: RuntimeStatus | None = None
     reason: str | None = None
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     start_at: int | None = None
     purge_at: int | None = None
 

@@ -30,6 +30,7 @@ from typing import Final, Protocol
 import msgspec
 
 from .errors import DamagedRecord, StorageUnusable, UnreadableRecord
+from .plain_data import PlainData
 from .store import CommittedStore
 from .tables import DIRECTORY, EXPIRY, META
 
@@ -133,7 +134,7 @@ def chain(*codecs: RecordCodec) -> RecordCodec:
     return _Chain(codecs)
 
 
-class _Marker(msgspec.Struct, frozen=True, array_like=True):
+class _Marker(PlainData, frozen=True, array_like=True):
     """The record ``codec``: the codec's name, and a known text that went through it."""
 
     name: str
