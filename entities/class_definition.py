@@ -63,6 +63,7 @@ def define_class(cls: type[Entity], values: Values) -> EntityDefinition:
         decode=state.decode,
         save=state.encode,
         shown=lambda live: live,
+        has_async=any(operation.is_async for operation in operations.values()),
         idle_ttl=cls.__dict__.get("_perdure_idle_ttl"),
     )
 

@@ -70,6 +70,7 @@ class EntityDefinition:
       decode: makes the live object of a stored state of this version; raises ValueUnreadable.
       save: the state that a live object has now, encoded; ``None`` if the entity does not exist (yet). Raises NotStorable.
       shown: what a reader sees of a live object that nobody else has.
+      has_async: some operations are, or may be, ``async``.
       idle_ttl: how long an entity may be idle before it expires, microseconds; ``None`` for ever.
     """
 
@@ -85,6 +86,7 @@ class EntityDefinition:
     decode: Callable[[bytes], Live]
     save: Callable[[Any], bytes | None]
     shown: Callable[[Any], Any]
+    has_async: bool
     idle_ttl: int | None = None
 
     def operation(self, name: str) -> OperationDefinition:

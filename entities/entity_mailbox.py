@@ -30,17 +30,12 @@ class EntityMailbox(Mailbox[EntityMessage]):
         """All lanes."""
         return self.queue, self.held, self.control
 
-    def tidy(self) -> bool:
-        """Let go of lanes in which nothing waits; whether that is all of them."""
-        empty = True
-        if self.queue:
-            empty = False
-        else:
+    def tidy(self) -> None:
+        """Let go of lanes in which nothing waits."""
+        if not self.queue:
             self.queue = NO_MESSAGES
-        if self.held or self.control:
-            return False
-        self.held = self.control = NO_MESSAGES
-        return empty
+        if not (self.held or self.control):
+            self.held = self.control = NO_MESSAGES
 
     def put(self, message: EntityMessage, number: int | None, lock: Lock | None) -> None:
         """Put a message in its lane.
@@ -51,8 +46,7 @@ class EntityMailbox(Mailbox[EntityMessage]):
           lock: the entity's lock.
         """
         if number is None:
-            number = self._next
-            self._next = number + 1
+            number = self.number()
         else:
             self.restored(number)
         if type(message) is LockRelease:

@@ -221,6 +221,7 @@ def define_function(entity: FunctionEntity, values: Values) -> EntityDefinition:
         decode=lambda data: FunctionState(values, data),
         save=lambda live: live.data,
         shown=shown,
+        has_async=is_async,
         idle_ttl=entity.idle_ttl,
     )
 

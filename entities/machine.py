@@ -98,21 +98,21 @@ class EntityMachine:
     @property
     def ready(self) -> bool:
         """Whether :meth:`advance` would do something."""
-        if self.definition is None:
+        definition, mailbox = self.definition, self.mailbox
+        if definition is None:
             return False
-        mailbox = self.mailbox
         if mailbox.control:
             return True
         if self.running is not None:
             return False
         lane = mailbox.queue if self.lock is None else mailbox.held
-        return bool(lane) and not self._is_async(lane[0][1])
+        return bool(lane) and not (definition.has_async and self._is_async(lane[0][1]))
 
     @property
     def waiting_operation(self) -> int | None:
         """The number of the async operation that is the next thing to do; it begins when its message is durable (D2)."""
-        mailbox = self.mailbox
-        if self.running is not None or mailbox.control or self.definition is None:
+        definition = self.definition
+        if definition is None or not definition.has_async or self.running is not None or self.mailbox.control:
             return None
         lane = self._lane
         return lane[0][0] if lane and self._is_async(lane[0][1]) else None

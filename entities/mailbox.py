@@ -52,10 +52,11 @@ class Mailbox(ABC, Generic[M]):
     Invariant: within a lane numbers rise.
     """
 
-    __slots__ = ("_consumed", "_next", "stored_up_to")
+    __slots__ = ("_consumed", "_next", "_waiting", "stored_up_to")
 
     def __init__(self) -> None:
         self._next = 1
+        self._waiting = 0
         self.stored_up_to = 0
         self._consumed: list[int] | None = None
 
@@ -65,22 +66,29 @@ class Mailbox(ABC, Generic[M]):
         """All lanes."""
 
     @abstractmethod
-    def tidy(self) -> bool:
-        """Let go of lanes in which nothing waits; whether that is all of them."""
+    def tidy(self) -> None:
+        """Let go of lanes in which nothing waits."""
 
     def number(self) -> int:
-        """The number of the next arrival."""
+        """The number of a message that is put into a lane."""
         number = self._next
         self._next = number + 1
+        self._waiting += 1
         return number
 
     def restored(self, number: int) -> None:
-        """A message with this number was read back from storage and put into a lane."""
+        """A message with this number was read back from storage and is put into a lane."""
+        self.left_in_storage(number)
+        self._waiting += 1
+
+    def left_in_storage(self, number: int) -> None:
+        """A message with this number is in storage, and stays there: what arrives comes behind it."""
         self.stored_up_to = number
         self._next = number + 1
 
     def took(self, number: int) -> None:
         """The message with this number was consumed."""
+        self._waiting -= 1
         if number <= self.stored_up_to:
             if self._consumed is None:
                 self._consumed = []
@@ -93,7 +101,8 @@ class Mailbox(ABC, Generic[M]):
         if last == stored and consumed is None:
             return _SEALED_NOTHING
         self.stored_up_to = last
-        if self.tidy() and consumed is None:
+        self.tidy()
+        if not self._waiting and consumed is None:
             return _SEALED_NOTHING  # the usual case: all that came was worked off
         self._consumed = None
         fresh: list[tuple[int, M]] = []
@@ -105,8 +114,4 @@ class Mailbox(ABC, Generic[M]):
         return fresh, consumed or ()
 
     def __len__(self) -> int:
-        total = 0
-        for lane in self.lanes:
-            if lane:
-                total += len(lane)
-        return total
+        return self._waiting

@@ -65,8 +65,12 @@ class Engine(Effects):
 
     def to_entity(self, target: EntityId, message: EntityMessage) -> None:
         """Put a message into an entity's mailbox."""
-        cell = self.residence.entities.get(target) or self.residence.entity(target)
-        cell.machine.accept(message)
+        self.to_cell(self.residence.entities.get(target) or self.residence.entity(target), message)
+
+    def to_cell(self, cell: EntityCell, message: EntityMessage) -> None:
+        """Put a message into the mailbox of an entity that is in memory."""
+        machine = cell.machine
+        machine.mailbox.put(message, None, machine.lock)
         self.touch(cell)
 
     def to_orchestration(self, cell: OrchestrationCell, message: OrchestrationMessage) -> None:

@@ -111,13 +111,15 @@ class Intent(Protocol):
         ...
 
 
-@frozen
 class SignalIntent:
     """An operation for an entity, without an answer."""
 
-    target: EntityId
-    message: Operation
-    request_id: str | None = None
+    __slots__ = ("_cell", "message", "request_id", "target")
+
+    def __init__(self, target: EntityId, message: Operation, request_id: str | None = None) -> None:
+        self.target = target
+        self.message = message
+        self.request_id = request_id
 
     def asked(self) -> bytes:
         """The fingerprint of what is asked for."""
@@ -127,14 +129,15 @@ class SignalIntent:
         """An entity accepts everything that it has room for."""
         del starting
         runtime.space.check(self.message.name)
-        cell = runtime.residence.entity(self.target)
-        check_room(cell, self.target)
-        check_sound(cell)
+        cell = self._cell = runtime.residence.entity(self.target)
+        if cell.damaged or len(cell.machine.mailbox) >= limits.MAILBOX_MESSAGES_MAX:
+            check_room(cell, self.target)
+            check_sound(cell)
         return True
 
     def accept(self, runtime: Runtime) -> None:
-        """Put it into the entity's mailbox."""
-        runtime.engine.to_entity(self.target, self.message)
+        """Put it into the entity's mailbox; nothing has run since it was checked."""
+        runtime.engine.to_cell(self._cell, self.message)
         if self.request_id is not None:
             runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch)
 

@@ -211,7 +211,7 @@ class Residence:
             _log.error("a message of instance number %d is damaged, the instance is set aside: %s", cell.number, error)
             # What arrives from now on is kept behind what waits already, and must not take its place.
             for key in self.keys_of(cell, tables.INBOX):
-                cell.machine.mailbox.restored(keys.read_u64(key, 8))
+                cell.machine.mailbox.left_in_storage(keys.read_u64(key, 8))
 
     def _read_inbox(self, cell: AnyCell, accept: Callable[[int, bytes], None]) -> None:
         start, stop = cell.prefix, keys.prefix_end(cell.prefix)

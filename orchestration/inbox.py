@@ -51,17 +51,12 @@ class Inbox(Mailbox[OrchestrationMessage]):
         """All lanes."""
         return self.inbox, self.control, self.endings
 
-    def tidy(self) -> bool:
-        """Let go of lanes in which nothing waits; whether that is all of them."""
-        empty = True
-        if self.inbox:
-            empty = False
-        else:
+    def tidy(self) -> None:
+        """Let go of lanes in which nothing waits."""
+        if not self.inbox:
             self.inbox = NO_MESSAGES
-        if self.control or self.endings:
-            return False
-        self.control = self.endings = NO_MESSAGES
-        return empty
+        if not (self.control or self.endings):
+            self.control = self.endings = NO_MESSAGES
 
     @property
     def urgent(self) -> bool:
@@ -76,8 +71,7 @@ class Inbox(Mailbox[OrchestrationMessage]):
     def put(self, message: OrchestrationMessage, number: int | None) -> None:
         """Put a message in its lane; with its number if it was read back from storage."""
         if number is None:
-            number = self._next
-            self._next = number + 1
+            number = self.number()
         else:
             self.restored(number)
         if type(message) is TaskResult or not isinstance(message, DIRECTING):  # nearly all are results

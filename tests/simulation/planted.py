@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 from perdure.entities.lock import Lock
 from perdure.entities.machine import EntityMachine
+from perdure.entities.mailbox import NO_MESSAGES
 from perdure.entities.messages import LockRelease, Operation, Send, WaitingClient
 from perdure.hub import cells, intents, opening
 from perdure.hub.cells import EntityCell, OrchestrationCell
@@ -191,9 +192,10 @@ def puts_a_message_before_the_last_one() -> Places:
 
     def accept(self: EntityMachine, message: Any, number: int | None = None) -> None:
         original(self, message, number)
-        if number is None and len(self.queue) > 1 and self.queue[-2][0] > self.mailbox.stored_up_to:
-            (first, earlier), (second, later) = self.queue[-2], self.queue[-1]
-            self.queue[-2], self.queue[-1] = (first, later), (second, earlier)
+        queue = self.mailbox.queue
+        if number is None and len(queue) > 1 and queue[-2][0] > self.mailbox.stored_up_to:
+            (first, earlier), (second, later) = queue[-2], queue[-1]
+            queue[-2], queue[-1] = (first, later), (second, earlier)
 
     return [(EntityMachine, "accept", accept)]
 
@@ -295,7 +297,7 @@ def lets_others_into_a_locked_entity() -> Places:
     def accept(self: EntityMachine, message: Any, number: int | None = None) -> None:
         lock = self.lock
         if lock is not None and number is None and isinstance(message, Operation) and message.section is None:
-            self.held.append((self.mailbox.number(), message))
+            self.mailbox.put(Operation(message.name, message.arguments, message.reply_to, lock.section), None, lock)
         else:
             original(self, message, number)
 
@@ -408,7 +410,7 @@ def loses_waiting_messages_in_continue_as_new() -> Places:
     def put_before(self: Inbox, messages: Any) -> None:
         for number, _ in self.inbox:
             self.took(number)
-        self.inbox.clear()
+        self.inbox = NO_MESSAGES
         original(self, messages)
 
     return [(Inbox, "put_before", put_before)]
