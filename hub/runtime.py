@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import trio
 
 from ..entities.messages import Failure, Outcome
 from ..orchestration.registry import Registry
-from ..storage import tables
+from ..storage import forking, tables
 from ..storage.errors import ForkedHub, StorageError
 from ..storage.store import Store
 from .ack import Ack
@@ -100,7 +99,7 @@ class Runtime:
         self.result_waiters: dict[str, list[Ack]] = {}
         self.crash: BaseException | None = None
         self._nursery = nursery
-        self._pid = os.getpid()
+        self._generation = forking.generation()
         self._open = True
 
     async def run(self) -> None:
@@ -138,7 +137,7 @@ class Runtime:
           ForbiddenAwait: the code of an orchestration or a plain operation asks.
         """
         refuse_inside_turns("the hub's own verbs")
-        if os.getpid() != self._pid:
+        if forking.generation() != self._generation:
             raise ForkedHub("this process was forked from the one that opened the hub; open a hub of your own in it")
         if self.crash is not None:
             raise HubClosed(f"the hub has stopped: {self.crash}") from self.crash
@@ -225,7 +224,7 @@ class Runtime:
         if not self._open:
             return
         self._open = False
-        if os.getpid() != self._pid:
+        if forking.generation() != self._generation:
             return
         if self.crash is None:
             self.careful.rest(closing=True, wrote=self.committer.commits > 0)

@@ -82,8 +82,9 @@ class Scheduler:
                 await self._attend_commit(working)
             if committer.due(working and not failing, engine.turns, len(engine.ready)):
                 engine.batch = committer.seal()
-                # A store that commits inline, or a very fast one, has settled already: do not lose a round.
-                committer.settle(0.0)
+                # A store that commits inline, or a very fast one, has settled already: do not lose a round. If nobody has anything to
+                # do meanwhile, wait here.
+                committer.settle(0.0 if engine.ready or self._others_are_runnable() else limits.IDLE_YIELD_SECONDS)
             if self._gate and engine.backlog < limits.BACKLOG_MAX:
                 self._open_gate()
             if not careful.over and self._recovery.done and not self.paused:
@@ -100,9 +101,13 @@ class Scheduler:
 
     def _slice_seconds(self) -> float:
         """How long turns may run: short while anybody else wants the thread, other Trio tasks or the writer."""
-        if self._committer.under_way is not None or trio.lowlevel.current_statistics().tasks_runnable:
+        if self._committer.under_way is not None or self._others_are_runnable():
             return limits.SLICE_SECONDS
         return limits.LONE_SLICE_SECONDS
+
+    @staticmethod
+    def _others_are_runnable() -> bool:
+        return trio.lowlevel.current_statistics().tasks_runnable > 0
 
     async def _attend_commit(self, working: bool) -> None:
         committer = self._committer
@@ -119,9 +124,12 @@ class Scheduler:
             idle, self._idle = self._idle, []
             for ack in idle:
                 ack.succeed(None)
-        # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
-        with trio.move_on_after(left if left == math.inf or not engine.clock.may_step else min(left, limits.PARK_SECONDS_MAX)):
+        if left == math.inf:
             await self._parked.wait()
+        else:
+            # Not longer than a minute: the wall clock may be set forward meanwhile (D6).
+            with trio.move_on_after(min(left, limits.PARK_SECONDS_MAX) if engine.clock.may_step else left):
+                await self._parked.wait()
         self._parked = trio.Event()
 
     def _open_gate(self) -> None:

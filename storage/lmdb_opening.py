@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 from attrs import evolve, frozen
 
-from . import lmdb_folder
+from . import forking, lmdb_folder
 from .batch_rules import COMMIT_KEY, HEADER_KEY
 from .errors import PerdureError, StorageUnusable
 from .lmdb_building import prepare
@@ -57,7 +57,7 @@ class Engine:
     data_file: Path
     file_identity: tuple[int, int]
     epoch: int
-    pid: int
+    generation: int
 
 
 def start(path: Path, map_bytes: int, allow_network: bool) -> Engine:
@@ -81,7 +81,7 @@ def start(path: Path, map_bytes: int, allow_network: bool) -> Engine:
 
 def stop(engine: Engine) -> None:
     """Close everything; in a forked child nothing, since it is all the parent's."""
-    if os.getpid() != engine.pid:
+    if forking.generation() != engine.generation:
         return
     try:
         engine.writer.stop()
@@ -134,7 +134,7 @@ def _take_over(folder: Path, map_bytes: int, lock: OwnerLock) -> Engine:
         data_file=data_file,
         file_identity=identity_of(data_file),
         epoch=record.epoch,
-        pid=os.getpid(),
+        generation=forking.generation(),
     )
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 import lmdb
 
+from . import forking
 from .batch_rules import check_batch
 from .errors import HubInUse, InvariantViolated
 from .lmdb_folder import identity_of
@@ -160,6 +161,6 @@ class LmdbStore:
         engine = self._engine
         if engine is None:
             raise InvariantViolated(f"the store {self._path} was used while it was not open")
-        if os.getpid() != engine.pid:
+        if forking.generation() != engine.generation:
             engine.writer.refuse_fork()
         return engine

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 from attrs import define, frozen
 
+from . import forking
 from .batch_rules import COMMIT_KEY
 from .errors import ForkedHub, HubInUse, InvariantViolated, StorageError, StorageInDoubt
 from .keys import read_u64, u64
@@ -196,6 +197,7 @@ class LmdbWriter:
         self._folder = folder
         self._witness = witness
         self._pid = os.getpid()
+        self._generation = forking.generation()
         self._job: LmdbCommit | None = None
         self._go = _locked()
         self._thread = Thread(target=self._run, name="perdure-lmdb-writer", daemon=True)
@@ -230,7 +232,7 @@ class LmdbWriter:
         Raises:
           ForkedHub: this process is one.
         """
-        if os.getpid() != self._pid:
+        if forking.generation() != self._generation:
             raise ForkedHub(
                 f"this process ({os.getpid()}) is a fork of process {self._pid}, which runs the hub {self._folder}; "
                 "only that one may use it. Open the hub after forking"
