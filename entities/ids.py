@@ -59,6 +59,8 @@ def check_entity_key(key: object) -> str:
       TypeError: it is no text.
       ValueError: it has more than 400 UTF-8 bytes, or a lone surrogate.
     """
+    if type(key) is str and key.isascii() and len(key) <= ENTITY_KEY_BYTES_MAX:
+        return key  # nearly all are
     if not isinstance(key, str):
         raise TypeError(f"an entity key is a str, not {type(key).__name__}: {key!r}")
     if _utf8_length(key, "entity key") > ENTITY_KEY_BYTES_MAX:
@@ -153,10 +155,9 @@ class EntityId:
         self._set(check_entity_name(name), check_entity_key(key))
 
     def _set(self, folded_name: str, key: str) -> None:
-        put = object.__setattr__
-        put(self, "name", folded_name)
-        put(self, "key", key)
-        put(self, "_hash", hash((folded_name, key)))
+        _put_name(self, folded_name)
+        _put_key(self, key)
+        _put_hash(self, hash((folded_name, key)))
 
     @classmethod
     def of_parts(cls, parts: tuple[str, str]) -> EntityId:
@@ -209,6 +210,13 @@ class EntityId:
         return (EntityId, (self.name, self.key))
 
 
+# An id is frozen for everybody but its maker: the fields' own setters go past __setattr__, and are the fastest way.
+_slots: Any = EntityId.__dict__
+_put_name: Final = _slots["name"].__set__
+_put_key: Final = _slots["key"].__set__
+_put_hash: Final = _slots["_hash"].__set__
+
+
 class EntityRef(EntityId, Generic[E_co]):
     """An entity id that also carries the entity's class, so that operations on it are type-checked.
 
@@ -222,8 +230,11 @@ class EntityRef(EntityId, Generic[E_co]):
     entity: type[E_co]
 
     def __init__(self, entity: type[E_co], key: str) -> None:
-        object.__setattr__(self, "entity", entity)
+        _put_entity(self, entity)
         self._set(entity.entity_name(), check_entity_key(key))
 
     def __repr__(self) -> str:
         return f"{self.entity.__name__}.at({self.key!r})"
+
+
+_put_entity: Final[Any] = EntityRef.__dict__["entity"].__set__

@@ -93,15 +93,17 @@ class EntityCell(Cell):
       letter_next: the number that its next dead letter gets.
       delayed: how many delayed signals are to be delivered to it (E10).
       expires_at: when a row among the timers has it looked at whether it has expired, microseconds since 1970; 0 for never.
+      has_async: some of its operations may be ``async``.
     """
 
-    __slots__ = ("_written", "delayed", "expires_at", "letter_next", "letters", "machine", "operated_at")
+    __slots__ = ("_written", "delayed", "expires_at", "has_async", "letter_next", "letters", "machine", "operated_at")
 
     machine: EntityMachine
 
     def __init__(self, number: int, directory_key: bytes, stored: bool, machine: EntityMachine) -> None:
         super().__init__(number, directory_key, stored)
         self.machine = machine
+        self.has_async = machine.definition is not None and machine.definition.has_async
         self.operated_at = 0
         self.letters: tuple[int, ...] = ()
         self.letter_next = 0
@@ -137,7 +139,7 @@ class EntityCell(Cell):
             return
         if self.expires_at or self._idle_ttl is not None:
             self._flush_expiry(writes)
-        if self.empty:
+        if machine.state is None and self.empty:
             if self.stored:
                 writes[tables.INSTANCES][self.prefix] = None
                 writes[tables.DIRECTORY][self.directory_key] = None

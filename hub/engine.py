@@ -129,7 +129,8 @@ class Engine(Effects):
             if cell.damaged:
                 return
             if not machine.ready:
-                self._note_operation(cell)
+                if isinstance(cell, EntityCell):
+                    self._note_operation(cell)
                 return
             cell.queued = True
             self.ready.append(cell)
@@ -143,15 +144,14 @@ class Engine(Effects):
         cell.batch = self.batch.number
         self.batch.cells.append(cell)
 
-    def _note_operation(self, cell: AnyCell) -> None:
+    def _note_operation(self, cell: EntityCell) -> None:
         """Have the async operation in front of which an entity stands begin when the open batch is durable.
 
         Its message came with this batch or an earlier one, so it is durable then.
         """
-        if isinstance(cell, EntityCell):
-            number = cell.machine.waiting_operation
-            if number is not None:
-                self.batch.operations.append((cell, number))
+        number = cell.machine.waiting_operation
+        if number is not None:
+            self.batch.operations.append((cell, number))
 
     def terminate_now(self, cell: OrchestrationCell, reason: str) -> None:
         """End an instance within the open batch, its children too (O4, O16)."""
@@ -284,6 +284,7 @@ class Engine(Effects):
         else:
             load = 0
             cell.queued = False
-            self._note_operation(cell)
+            if isinstance(cell, EntityCell) and cell.has_async:
+                self._note_operation(cell)
         self.backlog += load - cell.load
         cell.load = load

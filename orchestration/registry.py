@@ -208,9 +208,9 @@ class Registry:
         except TypeError:  # not hashable
             pass
         entity = self.entity(target.name)
-        if isinstance(operation, str):
-            return entity.operation(operation)
-        found = self._operations[target.name, operation] = entity.operation(entity.name_of(operation))
+        found = entity.operation(operation if isinstance(operation, str) else entity.name_of(operation))
+        if entity.operations:  # those of an entity function are any number
+            self._operations[target.name, operation] = found
         return found
 
     def orchestrator(self, orchestrator: object) -> OrchestratorDefinition:
