@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import uuid
+import os
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -36,10 +37,15 @@ from .watching import Watchers
 
 _log = logging.getLogger(__name__)
 
+_UUID_RANDOM: Final = ~(0xF << 76 | 0x3 << 62)
+_UUID_VERSION_4: Final = 4 << 76 | 0x2 << 62
+"""Where RFC 9562 has the version and the variant."""
+
 
 def new_instance_id() -> str:
-    """A random instance or execution id: a UUID in hex (I3)."""
-    return uuid.uuid4().hex
+    """A random instance or execution id: a UUID of version 4 in hex (I3), made without an object for it."""
+    bits = int.from_bytes(os.urandom(16)) & _UUID_RANDOM | _UUID_VERSION_4
+    return f"{bits:032x}"
 
 
 class Runtime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..entities.messages import Failure, Success
+from ..entities.messages import Success
 from ..storage.errors import InvariantViolated
 from .history import Event, EventReceived, LockTaken, TaskCompleted, TaskFailed, TimerFired, UpdateReceived
 from .kernel import Kernel
@@ -14,12 +14,14 @@ def concerns(message: OrchestrationMessage, record: OrchestrationRecord | None, 
     """Whether a message changes anything: not if it is another execution's, or answers what nobody waits for any more."""
     if record is None or record.status.final:
         return False
+    if type(message) is TaskResult:  # nearly all are results
+        return message.execution == record.execution and kernel is not None and message.task in kernel.tasks
     match message:
         case StartExecution():
             return record.execution == message.execution and record.status.before_its_turn
         case SectionGranted(section=section):
             return section.execution == record.execution and kernel is not None and section.position in kernel.unreleased
-        case TaskResult() | TimerDue():
+        case TimerDue():
             return message.execution == record.execution and kernel is not None and message.task in kernel.tasks
         case _:
             return True
@@ -31,11 +33,12 @@ def event_of(message: OrchestrationMessage) -> Event:
     Raises:
       InvariantViolated: it is none of those that the code hears of.
     """
+    if type(message) is TaskResult:
+        outcome = message.outcome
+        if isinstance(outcome, Success):
+            return TaskCompleted(message.task, outcome.value)
+        return TaskFailed(message.task, outcome.failure, message.heartbeat)
     match message:
-        case TaskResult(outcome=Success(value=value)):
-            return TaskCompleted(message.task, value)
-        case TaskResult(outcome=Failure(failure=failure)):
-            return TaskFailed(message.task, failure, message.heartbeat)
         case EventRaised():
             return EventReceived(message.name, message.value)
         case UpdateRequested():
