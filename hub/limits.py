@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 SLICE_SECONDS: Final = 0.0002
@@ -74,6 +75,16 @@ REQUEST_TTL_SECONDS: Final = 24 * 3600.0
 
 THREADS_MAX: Final = 40
 """Plain activities that run at a time, each in a worker thread."""
+
+PROCESSES_MAX: Final = os.cpu_count() or 1
+"""Activities with ``process=True`` that run at a time, each in a worker process: more than the processors gains nothing."""
+
+PROCESS_CALLS_MAX: Final = 1000
+"""Attempts after which a worker process is replaced, so that memory that activities leak comes back. Starting one takes some
+0.2 s."""
+
+WORKER_CLOSE_SECONDS: Final = 5.0
+"""How long an idle worker process that was told to end may take; then it is killed."""
 
 HTTP_REQUESTS_MAX: Final = 100
 """HTTP requests of orchestrations that are under way at a time, and the connections that are kept for them."""
