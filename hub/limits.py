@@ -104,6 +104,9 @@ HTTP_REDIRECTS_MAX: Final = 20
 HTTP_CLOSE_SECONDS: Final = 5.0
 """How long closing a hub waits for its HTTP connections to be closed."""
 
+DUE_AT_A_TIME: Final = 64
+"""Of what is due (timers, delayed signals, expiries, removals), so much happens at a time when no turn is to be run."""
+
 RECOVERY_PAGE: Final = 500
 """Instances with waiting messages that are taken up at a time after opening."""
 
