@@ -121,7 +121,8 @@ def _member(module: ModuleType | None, function: Any) -> Any:
 
 def _main_is_imported(main: ModuleType) -> bool:
     """Whether ``multiprocessing`` has a spawned process import the main module: a script, or a module started with ``-m``."""
-    if main.__spec__ is not None:
-        return main.__spec__.name.rpartition(".")[2] != "__main__"
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return spec.name.rpartition(".")[2] != "__main__"
     path = getattr(main, "__file__", None)
     return path is not None and Path(path).is_file()

@@ -49,6 +49,7 @@ def serve(
     """Run what the hub asks for, until it closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    connection.set_inheritable(False)  # what an activity starts must not keep it open
     multiprocessing.current_process().name = NAME
     if _MAIN_MODULE in sys.modules:
         _give_back_names(sys.modules[_MAIN_MODULE])

@@ -108,6 +108,13 @@ def dying(how: str) -> None:
 
 
 @activity(process=True)
+def leaving_something(fifo: str) -> None:
+    """Starts a program in the background, which waits at a FIFO, and dies."""
+    os.system(f"cat {fifo} >/dev/null &")
+    os._exit(0)
+
+
+@activity(process=True)
 def busy(fifo: str) -> None:
     """Tells its process through a FIFO, and computes for ever."""
     tell(fifo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -88,13 +89,21 @@ def computing() -> None:
     while True:
         pass
 
+@activity(process=True)
+def crashing() -> None:
+    os._exit(1)
+
 @orchestrator
 async def work(ctx: OrchestrationContext) -> int:
     try:
         await ctx.call_activity(halved, 3)
     except ActivityFailed as error:
         print(error.failure, error.failure.is_caused_by(Kinds.Odd))
-    return await ctx.call_activity(halved, 4)
+    half = await ctx.call_activity(halved, 4)
+    try:
+        await ctx.call_activity(crashing)
+    except ActivityFailed:
+        return half
 
 @orchestrator
 async def endless(ctx: OrchestrationContext) -> None:
@@ -104,7 +113,7 @@ PARENT = int(os.environ.get("PARENT", "0"))
 
 async def main(function):
     os.environ["PARENT"] = str(os.getpid())
-    async with TaskHub("Program", [work, endless, halved, computing], "data", processes_max=1) as hub:
+    async with TaskHub("Program", [work, endless, halved, crashing, computing], "data", processes_max=1) as hub:
         print(await (await hub.start(function)).result())
 """
 
@@ -118,12 +127,13 @@ def ran(folder: Path, program: str, *arguments: str) -> subprocess.CompletedProc
     """A program that has run in a folder."""
     (folder / "program.py").write_text(program)
     command = [sys.executable, *(arguments or ("program.py",))]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(command, cwd=folder, env=usual, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("arguments", [("program.py",), ("-m", "program")], ids=["script", "module"])
 def test_O5_a_program_in_one_file(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    """Activities of the main module run in processes; their failures have its types, and what they print is seen."""
+    """Activities of the main module run in processes; their failures have its types, and what they print is seen, even if the process dies later."""
     done = ran(tmp_path, PROGRAM + GUARDED.format(function="work"), *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.splitlines()) == ["2", "__main__.Kinds.Odd: 3 is odd True", "computing in another process"]

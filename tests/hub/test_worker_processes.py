@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from perdure.orchestration import ActivityFailed, OrchestrationContext, orchestr
 from perdure.storage.memory_store import MemoryStore
 
 from . import in_processes
+from .helpers import STUCK_SECONDS
 from .in_processes import Matrix, Singular, Tag, make_tagging_converter, tagged, transposed
-from .virtual import left_over
+from .virtual import PATIENCE, left_over
 
 Context = OrchestrationContext
 
@@ -28,6 +31,7 @@ ACTIVITIES = [
     in_processes.unfit,
     in_processes.dying_twice,
     in_processes.dying,
+    in_processes.leaving_something,
     in_processes.busy,
     in_processes.busy_at_first,
     in_processes.asked,
@@ -95,11 +99,13 @@ async def tagging(ctx: Context, tag: Tag) -> Tag:
     return await ctx.call_activity(tagged, tag)
 
 
-def processing(store: MemoryStore, **options: Any) -> TaskHub:
-    """A hub with all of these, not yet open."""
-    return TaskHub(
-        "Processing", [one, in_turn, at_once, turned, given_up, impatient, *ACTIVITIES], store, **{"processes_max": 2, **options}
-    )
+@asynccontextmanager
+async def processing(store: MemoryStore, patience: float = STUCK_SECONDS, **options: Any) -> AsyncGenerator[TaskHub]:
+    """An open hub with all of these; what is stuck inside fails."""
+    definitions = [one, in_turn, at_once, turned, given_up, impatient, *ACTIVITIES]
+    with trio.fail_after(patience):
+        async with TaskHub("Processing", definitions, store, **{"processes_max": 2, **options}) as hub:
+            yield hub
 
 
 async def result(hub: TaskHub, function: Any, *arguments: Any) -> Any:
@@ -199,9 +205,16 @@ async def test_O5_a_process_that_dies_fails_its_attempt_and_is_replaced() -> Non
         assert await result(hub, one, "dying", ["exit"]) == (
             "perdure.hub.errors.WorkerProcessDied: the worker process that ran attempt 1 of activity 'dying' ended with exit code 7"
         )
-        assert (await result(hub, one, "dying", ["SIGABRT"])).endswith("was killed by SIGABRT")
+        assert (await result(hub, one, "dying", ["SIGTERM"])).endswith("was killed by SIGTERM")
         assert hub.statistics().worker_processes == 0
         assert len(await result(hub, in_turn, 1)) == 1
+
+
+async def test_O5_what_an_activity_has_started_does_not_hide_its_death(fifo: Path) -> None:
+    """The attempt fails at once, though a program that it started in the background goes on."""
+    async with processing(MemoryStore()) as hub:
+        assert (await result(hub, one, "leaving_something", [str(fifo)])).endswith("ended with exit code 0")
+        await trio.to_thread.run_sync(fifo.write_text, "you may go")
 
 
 async def test_O5_a_process_that_was_killed_while_idle_harms_nobody() -> None:
@@ -251,7 +264,7 @@ async def test_O5_an_attempt_that_waits_for_a_process_can_be_cancelled(fifo: Pat
 @pytest.mark.parametrize("limit", ["timeout", "heartbeat_timeout"])
 async def test_O5_an_attempt_that_takes_too_long_is_killed(limit: str, fifo: Path, mock_clock: trio.testing.MockClock) -> None:
     """A time limit ends a process that computes for ever, with a TimeoutError; what waits for its place is not counted."""
-    async with processing(MemoryStore(), processes_max=1) as hub:
+    async with processing(MemoryStore(), PATIENCE, processes_max=1) as hub:
         instance = await hub.start(impatient, limit, str(fifo))
         for _ in range(2):
             pid = await heard(fifo)
