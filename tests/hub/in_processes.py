@@ -188,4 +188,5 @@ _strange.__module__ = "tests.hub.gone"
 
 other_name = activity(process=True)(_plain)
 wrapped = activity(process=True)(_made())
+anonymous = activity(process=True, name="anonymous")(lambda: None)
 gone = activity(process=True)(_strange)

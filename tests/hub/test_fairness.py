@@ -17,7 +17,7 @@ from perdure.orchestration.status import OrchestrationRecord
 from perdure.storage import tables
 from perdure.storage.memory_store import MemoryStore
 
-from .helpers import FakeClock
+from .helpers import STUCK_SECONDS, FakeClock
 
 MANY = 1000
 SCANNED_AT_A_TIME = 64
@@ -79,7 +79,8 @@ async def beside_work(hub: TaskHub, long: Callable[[], Awaitable[object]]) -> No
     instance = await hub.start(busy)
     await until(lambda: "turn" in trace)
     trace.clear()
-    await long()
+    with trio.fail_after(STUCK_SECONDS):
+        await long()
     done = trace.copy()
     await instance.raise_event("stop")
     await instance.result()

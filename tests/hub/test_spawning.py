@@ -20,9 +20,9 @@ from . import in_processes
 # --- refused
 
 
-@pytest.mark.parametrize("name", ["inner", "other_name", "wrapped", "gone"])
+@pytest.mark.parametrize("name", ["inner", "other_name", "wrapped", "anonymous", "gone"])
 def test_O5_what_has_no_name_in_its_module_is_refused(name: str) -> None:
-    """A nested function, one whose activity has another name, one that a decorator made, and one of no module that there is."""
+    """A nested function, one whose activity has another name, one that a decorator made, a lambda, and one of a module that is gone."""
     subject = in_processes.nested() if name == "inner" else getattr(in_processes, name)
     with pytest.raises(DefinitionError, match=r"cannot be found by a fresh process.*define it at the top of a module"):
         TaskHub("Refusing", [subject], MemoryStore())
