@@ -8,7 +8,7 @@ from .client_batch import ClientBatch
 from .clock import trio_clock
 from .delayed_verbs import DelayedSignal
 from .describing import EntityDescription, InstanceDescription
-from .errors import HubClosed, LimitReached, RequestMismatch
+from .errors import HubClosed, LimitReached, RequestMismatch, WorkerProcessDied
 from .folders import copy_hub, delete_hub, list_hubs
 from .instance import Instance
 from .letter_verbs import DeadLetter
@@ -38,6 +38,7 @@ __all__ = [
     "RequestMismatch",
     "TaskHub",
     "Waiting",
+    "WorkerProcessDied",
     "activity_context",
     "copy_hub",
     "delete_hub",

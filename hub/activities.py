@@ -1,16 +1,20 @@
 """Running activities (O5): at least once, after the commit that scheduled them, the first result counts.
 
-An ``async`` activity runs in a Trio task, a plain one in a worker thread. Its row in storage goes in the same batch that
-holds its result; so an activity that was running when the program died runs again, with the same idempotency key.
+An ``async`` activity runs in a Trio task, a plain one in a worker thread or a worker process. Its row in storage goes in the same batch
+that holds its result; so an activity that was running when the program died runs again, with the same idempotency key.
+
+What may stop an activity (a cancellation, a time limit) cancels its Trio task, kills a worker process, and can only tell a thread.
+A time limit is for the attempt: waiting for a free place does not count.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -22,26 +26,14 @@ from ..orchestration.registry import ActivityDefinition, Registry
 from ..orchestration.retry import step_and_attempt
 from .activity_context import ActivityContext, Running, current
 from .records import ActivityRecord
-from .workers import Job, Workers
+from .spawning import WorkerSettings
+from .task_pool import Job, TaskPool
+from .worker_messages import Attempt
+
+if TYPE_CHECKING:
+    from .worker_pool import WorkerPool
 
 _log = logging.getLogger(__name__)
-
-
-@define(eq=False)
-class _Activity:
-    """One that runs, or waits for a free place."""
-
-    key: bytes
-    record: ActivityRecord
-    definition: ActivityDefinition
-    running: Running = field(factory=Running)
-    job: Job | None = None
-
-    @property
-    def record_now(self) -> ActivityRecord:
-        """Its record with its last heartbeat."""
-        heartbeat = self.running.heartbeat
-        return self.record if heartbeat is None else msgspec.structs.replace(self.record, heartbeat=heartbeat)
 
 
 @define(eq=False)
@@ -50,7 +42,7 @@ class _Slots:
 
     limit: int | None
     running: int = 0
-    waiting: deque[_Activity] = field(factory=deque)
+    waiting: deque[RunningActivity] = field(factory=deque)
 
 
 class ActivityRunner:
@@ -59,6 +51,7 @@ class ActivityRunner:
     Attributes:
       running: how many run, or wait for a free place.
       parked: scheduled activities that are not defined to this hub; they run after a restart that defines them (O18).
+      threads: limits how many run in threads.
     """
 
     def __init__(
@@ -66,17 +59,21 @@ class ActivityRunner:
         registry: Registry,
         nursery: trio.Nursery,
         threads_max: int,
+        workers: WorkerSettings,
         deliver: Callable[[bytes, ActivityRecord, Outcome | None], None],
         store_heartbeat: Callable[[bytes, ActivityRecord], None],
     ) -> None:
         self._registry = registry
-        self._tasks = Workers(nursery)
-        self._threads = trio.CapacityLimiter(threads_max)
+        self._nursery = nursery
+        self._tasks = TaskPool(nursery)
+        self.threads = trio.CapacityLimiter(threads_max)
+        self._worker_settings = workers
+        self._workers: WorkerPool | None = None
         self._deliver = deliver
         self._store_heartbeat = store_heartbeat
         self._heartbeats = registry.values.codec(object, place="heartbeat")
         self._slots: dict[str, _Slots] = {}
-        self._running: dict[bytes, _Activity] = {}
+        self._running: dict[bytes, RunningActivity] = {}
         self.running = 0
         self.parked = 0
 
@@ -89,8 +86,7 @@ class ActivityRunner:
                 _log.warning("activity %r waits: it is not defined to this hub", record.name)
                 continue
             self.running += 1
-            activity = _Activity(key, record, definition)
-            self._running[key] = activity
+            activity = self._running[key] = RunningActivity(self, key, record, definition)
             limit = definition.activity.max_concurrent
             if limit is not None:
                 slots = self._slots.setdefault(record.name, _Slots(limit))
@@ -98,107 +94,209 @@ class ActivityRunner:
                     slots.waiting.append(activity)
                     continue
                 slots.running += 1
-            self._begin(activity)
+            self._tasks.add(activity)
 
-    def _begin(self, activity: _Activity) -> None:
-        job = activity.job = Job(
-            activity.record.name,
-            lambda: self._outcome(activity),
-            lambda outcome: self._ended(activity, outcome),
-            lambda: self._dropped(activity),
-        )
-        self._tasks.add(job)
+    @property
+    def processes(self) -> int:
+        """How many worker processes there are."""
+        return 0 if self._workers is None else self._workers.count
+
+    @property
+    def worker_pool(self) -> WorkerPool:
+        """The worker processes; made when they are first asked for."""
+        if self._workers is None:
+            from .worker_pool import WorkerPool  # noqa: PLC0415 - multiprocessing is for those who use it
+
+            self._workers = WorkerPool(self._nursery, self._worker_settings)
+        return self._workers
 
     def runs(self, key: bytes) -> bool:
         """Whether an activity runs, or waits for a free place."""
         return key in self._running
 
     def cancel(self, keys: list[bytes]) -> None:
-        """Cancel activities that nobody waits for any more; plain ones are told. What has ended is not changed."""
+        """Cancel activities that nobody waits for any more; those in threads are told. What has ended is not changed."""
         for key in keys:
             activity = self._running.get(key)
             if activity is not None:
-                activity.running.gone = True
-                if activity.definition.activity.is_async and activity.job is not None and activity.job.scope is not None:
-                    activity.job.scope.cancel()
+                activity.cancel()
 
-    def _dropped(self, activity: _Activity) -> None:
-        """It was cancelled; or the hub is closing: then it runs again."""
-        if activity.running.gone:
-            self._ended(activity, None)
-
-    def _ended(self, activity: _Activity, outcome: Outcome | None) -> None:
+    def ended(self, activity: RunningActivity, outcome: Outcome | None) -> None:
+        """An activity has ended; without an outcome if it was cancelled."""
         del self._running[activity.key]
         self.running -= 1
         slots = self._slots.get(activity.record.name)
         if slots is not None:
             if slots.waiting:
-                self._begin(slots.waiting.popleft())
+                self._tasks.add(slots.waiting.popleft())
             else:
                 slots.running -= 1
         self._deliver(activity.key, activity.record_now, outcome)
 
-    async def _outcome(self, activity: _Activity) -> Outcome | None:
-        record, definition, running = activity.record, activity.definition, activity.running
-        if running.gone:
+    def encode_heartbeat(self, details: object) -> bytes:
+        """The details of a heartbeat.
+
+        Raises:
+          NotStorable: they cannot be kept exactly.
+        """
+        return self._heartbeats.encode(details)
+
+    def last_heartbeat(self, record: ActivityRecord) -> Any:
+        """The details of the last heartbeat of an earlier attempt."""
+        return None if record.heartbeat is None else self._heartbeats.decode(record.heartbeat)
+
+    def beat(self, activity: RunningActivity, encoded: bytes) -> None:
+        """Take a heartbeat; not from one that was given up, which goes on in its thread."""
+        if self._running.get(activity.key) is activity and not activity.gone:
+            activity.beats(encoded)
+            self._store_heartbeat(activity.key, activity.record_now)
+
+
+class RunningActivity(Running, Job):
+    """An attempt that runs, or waits for a free place.
+
+    Attributes:
+      key: of its row.
+      record: that row.
+      heartbeat: its last one, encoded.
+    """
+
+    __slots__ = ("_definition", "_runner", "_silence", "context", "heartbeat", "key", "record", "scope")
+
+    def __init__(self, runner: ActivityRunner, key: bytes, record: ActivityRecord, definition: ActivityDefinition) -> None:
+        super().__init__()
+        self.scope: trio.CancelScope | None = None
+        self.context = contextvars.copy_context()
+        self.key = key
+        self.record = record
+        self.heartbeat: bytes | None = None
+        self._runner = runner
+        self._definition = definition
+        self._silence: trio.CancelScope | None = None
+
+    @property
+    def name(self) -> str:
+        """The activity's name."""
+        return self.record.name
+
+    @property
+    def record_now(self) -> ActivityRecord:
+        """Its record with its last heartbeat."""
+        return self.record if self.heartbeat is None else msgspec.structs.replace(self.record, heartbeat=self.heartbeat)
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        self.gone = True
+        activity = self._definition.activity
+        if self.scope is not None and (activity.is_async or activity.process):
+            self.scope.cancel()
+
+    def beats(self, encoded: bytes) -> None:
+        """It is alive."""
+        self.heartbeat = encoded
+        if self._silence is not None and self.record.heartbeat_timeout is not None:
+            self._silence.deadline = trio.current_time() + self.record.heartbeat_timeout
+
+    # --- as a job
+
+    def begin(self) -> Coroutine[Any, Any, Any]:
+        """Make its coroutine."""
+        return self._outcome()
+
+    def ended(self, value: Any) -> None:
+        """It has an outcome."""
+        self._runner.ended(self, value)
+
+    def dropped(self) -> None:
+        """It was cancelled; or the hub is closing, and it will run again."""
+        if self.gone:
+            self._runner.ended(self, None)
+
+    async def _outcome(self) -> Outcome | None:
+        """Run it, and encode what comes of it; ``None`` if it was cancelled before it began."""
+        if self.gone:
             return None
-        token = None if definition.activity.is_async else trio.lowlevel.current_trio_token()
-        current.set(lambda: self._context(activity, token))
+        record = self.record
         try:
-            arguments = definition.arguments.decode(record.arguments)
-            if record.timeout is None and record.heartbeat_timeout is None:
-                return Success(definition.result.encode(await self._call(record, definition, arguments)))
-            with _limit(record.timeout), _limit(record.heartbeat_timeout) as silence:
-                running.silence = silence
-                return Success(definition.result.encode(await self._call(record, definition, arguments)))
-            silent = running.silence is not None and running.silence.cancelled_caught
-            raise TimeoutError(
-                f"attempt {record.attempt} of activity {record.name!r} "
-                + (f"gave no heartbeat for {record.heartbeat_timeout} s" if silent else f"took longer than {record.timeout} s")
-            )
+            if self._definition.activity.process:
+                async with self._runner.worker_pool.worker() as worker:
+                    with self._limits():
+                        return await worker.run(_attempt(record), lambda encoded: self._runner.beat(self, encoded))
+            elif record.timeout is None and record.heartbeat_timeout is None:
+                return await self._call()
+            else:
+                with self._limits():
+                    return await self._call()
+            raise self._too_late()
         except (trio.Cancelled, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever an activity raises is its failure
             return Failure(FailureDetails.from_exception(error))
 
-    async def _call(self, record: ActivityRecord, definition: ActivityDefinition, arguments: tuple[Any, ...]) -> Any:
+    def _limits(self) -> AbstractContextManager[object]:
+        """Its time limits."""
+        stack = ExitStack()
+        stack.enter_context(_limit(self.record.timeout))
+        self._silence = stack.enter_context(_limit(self.record.heartbeat_timeout))
+        return stack
+
+    def _too_late(self) -> TimeoutError:
+        record, silence = self.record, self._silence
+        silent = silence is not None and silence.cancelled_caught
+        return TimeoutError(
+            f"attempt {record.attempt} of activity {record.name!r} "
+            + (f"gave no heartbeat for {record.heartbeat_timeout} s" if silent else f"took longer than {record.timeout} s")
+        )
+
+    async def _call(self) -> Success:
+        """Run its function in this task or in a thread."""
+        definition, record = self._definition, self.record
         activity = definition.activity
+        current.set(self._context_here if activity.is_async else self._context_elsewhere(trio.lowlevel.current_trio_token()))
+        arguments = definition.arguments.decode(record.arguments)
         if activity.is_async:
-            return await activity.function(*arguments)
-        limited = record.timeout is not None or record.heartbeat_timeout is not None
-        return await trio.to_thread.run_sync(activity.function, *arguments, limiter=self._threads, abandon_on_cancel=limited)
+            result = await activity.function(*arguments)
+        else:
+            limited = record.timeout is not None or record.heartbeat_timeout is not None
+            result = await trio.to_thread.run_sync(
+                activity.function, *arguments, limiter=self._runner.threads, abandon_on_cancel=limited
+            )
+        return Success(definition.result.encode(result))
 
-    def _context(self, activity: _Activity, token: trio.lowlevel.TrioToken | None) -> ActivityContext:
-        """What an activity may know of itself; with the token of the event loop, if it asks in a thread."""
-        record = activity.record
+    # --- what it may know of itself
 
+    def _context_here(self) -> ActivityContext:
+        return self._context_with(lambda details: self._runner.beat(self, self._runner.encode_heartbeat(details)))
+
+    def _context_elsewhere(self, token: trio.lowlevel.TrioToken) -> Callable[[], ActivityContext]:
         def beat(details: object) -> None:
-            encoded = self._heartbeats.encode(details)
-            if token is None:
-                self._beat(activity, encoded)
-            else:
-                with suppress(trio.RunFinishedError):  # the program is over, and so is whoever wanted to know
-                    token.run_sync_soon(self._beat, activity, encoded)
+            encoded = self._runner.encode_heartbeat(details)
+            with suppress(trio.RunFinishedError):  # the program is over, and so is whoever wanted to know
+                token.run_sync_soon(self._runner.beat, self, encoded)
 
-        reply_to = record.reply_to
+        return lambda: self._context_with(beat)
+
+    def _context_with(self, beat: Callable[[object], None]) -> ActivityContext:
+        record = self.record
         return ActivityContext(
             name=record.name,
-            instance_id=reply_to.instance_id,
+            instance_id=record.reply_to.instance_id,
             attempt=record.attempt,
-            idempotency_key=f"{reply_to.execution}:{step_and_attempt(reply_to.task)[0]}",
-            last_heartbeat=None if record.heartbeat is None else self._heartbeats.decode(record.heartbeat),
-            running=activity.running,
+            idempotency_key=_idempotency_key(record),
+            last_heartbeat=self._runner.last_heartbeat(record),
+            running=self,
             beat=beat,
         )
 
-    def _beat(self, activity: _Activity, encoded: bytes) -> None:
-        running, record = activity.running, activity.record
-        if self._running.get(activity.key) is not activity or running.gone:
-            return  # it was given up: this comes from its thread
-        running.heartbeat = encoded
-        if running.silence is not None and record.heartbeat_timeout is not None:
-            running.silence.deadline = trio.current_time() + record.heartbeat_timeout
-        self._store_heartbeat(activity.key, activity.record_now)
+
+def _idempotency_key(record: ActivityRecord) -> str:
+    return f"{record.reply_to.execution}:{step_and_attempt(record.reply_to.task)[0]}"
+
+
+def _attempt(record: ActivityRecord) -> Attempt:
+    """An activity as a worker process is told of it."""
+    instance_id = record.reply_to.instance_id
+    return Attempt(record.name, record.arguments, instance_id, record.attempt, _idempotency_key(record), record.heartbeat)
 
 
 def _limit(seconds: float | None) -> AbstractContextManager[trio.CancelScope | None]:

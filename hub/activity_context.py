@@ -6,23 +6,20 @@ import contextvars
 from collections.abc import Callable
 from typing import Any, Final
 
-import trio
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 
-@define(eq=False)
 class Running:
     """An activity that runs; read from its thread.
 
     Attributes:
       gone: nobody waits for it any more.
-      silence: cancels it when it gives no heartbeat for too long.
-      heartbeat: its last one, encoded.
     """
 
-    gone: bool = False
-    silence: trio.CancelScope | None = None
-    heartbeat: bytes | None = None
+    __slots__ = ("gone",)
+
+    def __init__(self) -> None:
+        self.gone = False
 
 
 @frozen

@@ -37,9 +37,13 @@ class Cell(ABC):
       load: how many of its messages count as work that is ready.
       damaged: its record or journal is damaged on disk; its messages are kept, and it gets no turn (D9).
       apart: the values of its stored record that are stored apart from it.
+      waiting, waiting_bytes: how many stored messages wait for it, and their encoded size.
     """
 
-    __slots__ = ("apart", "batch", "damaged", "directory_key", "dirty", "load", "number", "prefix", "queued", "stored")
+    __slots__ = (
+        "apart", "batch", "damaged", "directory_key", "dirty", "load", "number", "prefix", "queued", "stored", "waiting",
+        "waiting_bytes",
+    )  # fmt: skip
 
     def __init__(self, number: int, directory_key: bytes, stored: bool) -> None:
         self.number = number
@@ -52,6 +56,7 @@ class Cell(ABC):
         self.load = 0
         self.damaged = False
         self.apart: Apart = NOTHING_APART
+        self.waiting = self.waiting_bytes = 0
 
     @abstractmethod
     def flush(self, writes: Writes, payload_bytes_min: int) -> None:
@@ -65,7 +70,7 @@ class Cell(ABC):
     @property
     @abstractmethod
     def weight(self) -> int:
-        """Its estimated size in memory, bytes."""
+        """Its estimated size in memory, bytes: known sizes of what is encoded, and constants for the objects around."""
 
     @property
     @abstractmethod
@@ -79,8 +84,17 @@ class Cell(ABC):
             prefix = self.prefix
             for number in consumed:
                 inbox[prefix + keys.u64(number)] = None
+            if consumed and self.waiting:  # taken for as large as the others: the size of each is not kept
+                left = max(0, self.waiting - len(consumed))
+                self.waiting, self.waiting_bytes = left, self.waiting_bytes * left // self.waiting
             for number, message in fresh:
-                inbox[prefix + keys.u64(number)] = encode(message)
+                data = inbox[prefix + keys.u64(number)] = encode(message)
+                self.note_waiting(data)
+
+    def note_waiting(self, data: bytes) -> None:
+        """Count a message that waits, and is stored."""
+        self.waiting += 1
+        self.waiting_bytes += len(data)
 
 
 class EntityCell(Cell):
@@ -217,9 +231,9 @@ class EntityCell(Cell):
     @property
     def weight(self) -> int:
         """Its estimated size in memory, bytes."""
-        machine = self.machine
-        state = 0 if machine.state is None else len(machine.state)
-        return limits.ENTITY_BYTES + 3 * state + limits.MESSAGE_BYTES * len(machine.mailbox)
+        state = self.machine.state
+        values = 0 if state is None else limits.STATE_BYTES_FACTOR * len(state)
+        return limits.ENTITY_BYTES + values + limits.MESSAGE_BYTES * self.waiting + self.waiting_bytes
 
     @property
     def evictable(self) -> bool:
@@ -282,10 +296,10 @@ class OrchestrationCell(Cell):
     @property
     def weight(self) -> int:
         """Its estimated size in memory, bytes."""
-        machine = self.machine
-        code = 0 if machine.kernel is None else limits.ORCHESTRATION_BYTES + 2 * self.journal_bytes
-        values = sum(len(payload.value) for payload in self.apart.values()) if self.apart else 0
-        return limits.ENTITY_BYTES + code + values + limits.MESSAGE_BYTES * len(machine.mailbox)
+        record = self.machine.record
+        code = 0 if self.machine.kernel is None else limits.CODE_BYTES + 2 * self.journal_bytes
+        values = 0 if record is None else len(record.arguments) + len(record.output or b"") + len(record.custom_status or b"")
+        return limits.ORCHESTRATION_BYTES + code + values + limits.MESSAGE_BYTES * self.waiting + self.waiting_bytes
 
     @property
     def evictable(self) -> bool:

@@ -52,9 +52,9 @@ class Due:
         else:
             self._timers.drop(batch, key)
 
-    def happen(self, now: int, batch: OpenBatch, under_way: OpenBatch | None) -> None:
-        """Let a page of what is due happen, within the open batch."""
-        for key, record in self._timers.take_due(now, batch, under_way):
+    def happen(self, now: int, batch: OpenBatch, under_way: OpenBatch | None, at_most: int) -> None:
+        """Let so much of what is due happen, within the open batch."""
+        for key, record in self._timers.take_due(now, batch, under_way, at_most):
             if isinstance(record, TimerRecord):
                 self._timer_due(record)
             elif isinstance(record, SignalRecord):

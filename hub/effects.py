@@ -235,10 +235,10 @@ class Effects(ABC):
         """Whether so much is ready, or changed by the open batch, that what is due has to wait its turn."""
         return self.backlog >= limits.BACKLOG_MAX or len(self.batch.cells) >= limits.BATCH_INSTANCES_MAX
 
-    def fire_timers(self, under_way: OpenBatch | None) -> None:
-        """Let happen what is due."""
+    def fire_timers(self, under_way: OpenBatch | None, at_most: int) -> None:
+        """Let happen what is due, at most so much of it."""
         if not self.full:
-            self._due.happen(self.clock.now(), self.batch, under_way)
+            self._due.happen(self.clock.now(), self.batch, under_way, at_most)
 
     def _timer_due(self, record: TimerRecord) -> None:
         cell = self.residence.orchestration(record.instance_id)

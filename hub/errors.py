@@ -13,5 +13,9 @@ class LimitReached(PerdureError):
     """A limit of the hub is reached; the message names it, its value, and how to set it."""
 
 
+class WorkerProcessDied(PerdureError):
+    """A worker process ended before the attempt of an activity that it ran; the attempt has failed, and may be tried again (O14)."""
+
+
 class RequestMismatch(PerdureError, ValueError):
     """A request id was used before with another verb, target or arguments (D8)."""

@@ -36,6 +36,7 @@ from .http_activity import HttpActivity
 from .retention_setting import adopt_retention, retention_differs
 from .runtime import Runtime, new_instance_id
 from .space import Space
+from .spawning import WorkerSettings, activities_for_processes, refuse_in_starting_worker
 
 if TYPE_CHECKING:
     import cattrs
@@ -54,13 +55,15 @@ class HubOptions:
     paused: bool = False
     cache_bytes: int = limits.CACHE_BYTES
     threads_max: int = limits.THREADS_MAX
+    processes_max: int = limits.PROCESSES_MAX
+    process_calls_max: int = limits.PROCESS_CALLS_MAX
     request_ttl: float = limits.REQUEST_TTL_SECONDS
     request_limit: int = limits.REQUESTS_MAX
     retention: timedelta | float | None = None
     poison_attempts: int = limits.POISON_ATTEMPTS_MAX
     on_storage_error: Literal["retry", "stop"] = "retry"
     clock: Callable[[], int] = wall_clock
-    converter: cattrs.Converter | None = None
+    converter: cattrs.Converter | Callable[[], cattrs.Converter] | None = None
     http_transport: httpx.AsyncBaseTransport | None = None
     value_bytes_max: int = limits.VALUE_BYTES_MAX
     payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN
@@ -70,7 +73,15 @@ class HubOptions:
     allow_network_filesystem: bool = False
 
     def __attrs_post_init__(self) -> None:
-        for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit", "poison_attempts"):
+        for name in (
+            "cache_bytes",
+            "threads_max",
+            "processes_max",
+            "process_calls_max",
+            "request_ttl",
+            "request_limit",
+            "poison_attempts",
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is a number above 0, not {value!r}")
@@ -98,10 +109,19 @@ class OpenableHub(CommittedHub):
     def __init__(self, name: str, definitions: Iterable[object], storage: str | Path | Store, options: HubOptions) -> None:
         self._name = check_hub_name(name)
         self._options = options
-        self._registry = Registry(Values(options.converter, options.value_bytes_max), new_instance_id)
+        converter = options.converter() if callable(options.converter) else options.converter
+        self._registry = Registry(Values(converter, options.value_bytes_max), new_instance_id)
         self._http = HttpActivity(options.http_transport)
         self._registry.provide(self._http.activity)
         self._registry.define(definitions)
+        activities = (definition.activity for definition in self._registry.activities.values())
+        self._workers = WorkerSettings(
+            activities_for_processes(activities, options.converter),
+            options.converter if callable(options.converter) else None,
+            options.value_bytes_max,
+            options.processes_max,
+            options.process_calls_max,
+        )
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
         if isinstance(storage, str | Path):
@@ -143,8 +163,9 @@ class OpenableHub(CommittedHub):
         Raises:
           HubInUse: another process, or another hub object of this one, runs it (D5).
           StorageUnusable: the storage cannot be used.
-          RuntimeError: this object was entered before; make a new one.
+          RuntimeError: this object was entered before; make a new one. Or a worker process is importing the program.
         """
+        refuse_in_starting_worker()
         if self._entered:
             raise RuntimeError(f"hub {self._name!r} was entered before; make a new TaskHub to open it again")
         self._entered = True
@@ -166,6 +187,7 @@ class OpenableHub(CommittedHub):
                 cache_bytes=options.cache_bytes,
                 payload_bytes_min=options.payload_bytes_min,
                 threads_max=options.threads_max,
+                workers=self._workers,
                 request_ttl=options.request_ttl,
                 request_limit=options.request_limit,
                 retention=None if options.retention is None else due_time(options.retention, 0),

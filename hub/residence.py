@@ -218,6 +218,7 @@ class Residence:
         while page := self._store.scan(tables.INBOX, start, stop, _PAGE):
             for key, data in page:
                 accept(keys.read_u64(key, 8), data)
+                cell.note_waiting(data)
             if len(page) < _PAGE:
                 break
             start = page[-1][0] + b"\0"

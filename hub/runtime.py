@@ -32,6 +32,7 @@ from .requests import Requests
 from .residence import Residence
 from .scheduler import Scheduler
 from .space import Space
+from .spawning import WorkerSettings
 from .timers import Timers
 from .watching import Watchers
 
@@ -73,6 +74,7 @@ class Runtime:
         cache_bytes: int,
         payload_bytes_min: int,
         threads_max: int,
+        workers: WorkerSettings,
         request_ttl: float,
         request_limit: int,
         retention: int | None,
@@ -90,7 +92,7 @@ class Runtime:
         self.requests = Requests(store, clock.now, request_ttl, request_limit)
         self.timers = Timers(store)
         self.engine = Engine(self.residence, self.requests, self.timers, clock, self.committer.open, new_instance_id, retention)
-        self.activities = ActivityRunner(registry, nursery, threads_max, self._activity_ended, self._heartbeat)
+        self.activities = ActivityRunner(registry, nursery, threads_max, workers, self._activity_ended, self._heartbeat)
         self.operations = OperationRunner(nursery, clock, self._operation_ended)
         self.careful = Careful(store, epoch, self.engine, self.activities, self.operations, poison_attempts)
         self.scheduler = Scheduler(

@@ -50,6 +50,7 @@ class Scheduler:
         self._gate: list[Ack] = []
         self._admitted = 0  # clients that have left the gate and have not sent yet
         self._idle: list[Ack] = []
+        self._turns = 0
         self.paused = False
         self._busy_elsewhere = busy_elsewhere
 
@@ -72,7 +73,7 @@ class Scheduler:
             if committer.failure is not None and self._stop_on_storage_error:
                 raise committer.failure
             if not self.paused:
-                engine.fire_timers(committer.under_way)
+                engine.fire_timers(committer.under_way, self._room_for_what_is_due())
                 if careful.active and not failing:
                     careful.step(committer.committed)
                 elif engine.ready and not failing:
@@ -98,6 +99,14 @@ class Scheduler:
                     await self._park()
                 continue
             await trio.lowlevel.checkpoint()
+
+    def _room_for_what_is_due(self) -> int:
+        """How much of what is due may happen: with turns to be run, no more than turns were run since the last time.
+
+        So what comes due at once, however much, gets half of the hub, and the queue of those who are ready does not grow of it.
+        """
+        turns, self._turns = self._engine.turns - self._turns, self._engine.turns
+        return min(max(1, turns), limits.DUE_AT_A_TIME) if self._engine.ready else limits.DUE_AT_A_TIME
 
     def _slice_seconds(self) -> float:
         """How long turns may run: short while anybody else wants the thread, other Trio tasks or the writer."""

@@ -22,6 +22,7 @@ class HubStatistics:
       evictions: instances dropped from memory since the hub was opened.
       activities_running: activities that run, or wait for a free place.
       activities_parked: scheduled activities that are not defined to this hub.
+      worker_processes: processes for activities with ``process=True``, those included that are being started or ended.
       operations_running: async operations that run.
       request_ids: request ids that are kept.
       storage_failing: the last commit failed and is being tried again.
@@ -39,6 +40,7 @@ class HubStatistics:
     evictions: int
     activities_running: int
     activities_parked: int
+    worker_processes: int
     operations_running: int
     request_ids: int
     storage_failing: bool
@@ -59,6 +61,7 @@ def statistics_of(runtime: Runtime) -> HubStatistics:
         evictions=runtime.residence.evictions,
         activities_running=runtime.activities.running,
         activities_parked=runtime.activities.parked,
+        worker_processes=runtime.activities.processes,
         operations_running=runtime.operations.running,
         request_ids=runtime.requests.count,
         storage_failing=runtime.committer.failure is not None,

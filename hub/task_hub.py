@@ -46,13 +46,16 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
       paused: as after :meth:`pause`, until :meth:`unpause`.
       cache_bytes: instances kept in memory, by estimated size.
       threads_max: plain activities that run at a time, each in a worker thread.
+      processes_max: activities with ``process=True`` that run at a time, each in a worker process; as many as processors by default.
+      process_calls_max: after so many attempts of activities a worker process is replaced.
       request_ttl: how long request ids are kept, seconds (D8).
       request_limit: how many request ids are kept at most (D8).
       retention: finished instances are removed so long after their end, seconds or a timedelta (O16); by default they are kept.
       poison_attempts: what takes the process down so often in a row is set aside, so that the rest goes on (O20).
       on_storage_error: ``"retry"`` goes on trying to commit, ``"stop"`` ends the hub with the error (D4).
       clock: gives the time in microseconds since 1970; the system's by default.
-      converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values.
+      converter: a converter from ``perdure.storage.values.make_converter``, with hooks of your own for values; or the function
+        that makes it, which activities with ``process=True`` need.
       http_transport: sends the requests of ``ctx.call_http``, and is closed with the hub: ``httpx.AsyncHTTPTransport(...)`` with
         certificates or a proxy of your own, in tests ``httpx.MockTransport(handler)``. By default httpx's own.
       value_bytes_max: how many bytes one value (arguments, a result, a state, an event) may take, encoded; 64 KiB to 1 GiB.
@@ -79,13 +82,15 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
         paused: bool = False,
         cache_bytes: int = limits.CACHE_BYTES,
         threads_max: int = limits.THREADS_MAX,
+        processes_max: int = limits.PROCESSES_MAX,
+        process_calls_max: int = limits.PROCESS_CALLS_MAX,
         request_ttl: float = limits.REQUEST_TTL_SECONDS,
         request_limit: int = limits.REQUESTS_MAX,
         retention: timedelta | float | None = None,
         poison_attempts: int = limits.POISON_ATTEMPTS_MAX,
         on_storage_error: Literal["retry", "stop"] = "retry",
         clock: Callable[[], int] = wall_clock,
-        converter: cattrs.Converter | None = None,
+        converter: cattrs.Converter | Callable[[], cattrs.Converter] | None = None,
         http_transport: httpx.AsyncBaseTransport | None = None,
         value_bytes_max: int = limits.VALUE_BYTES_MAX,
         payload_bytes_min: int = limits.PAYLOAD_BYTES_MIN,
@@ -98,6 +103,8 @@ class TaskHub(EntityVerbs, EntityReadVerbs, DelayedVerbs, LetterVerbs, CleanVerb
             paused,
             cache_bytes,
             threads_max,
+            processes_max,
+            process_calls_max,
             request_ttl,
             request_limit,
             retention,

@@ -4,6 +4,9 @@ All of it lives in storage only, in one table that is sorted by time. In memory 
 million timers cost nothing. When the hub's clock has reached it, what is due is read, taken out with the open batch, and
 handed to the engine, which lets it happen in that same batch. A row can come due once its own batch is durable, which
 nobody can tell from coming due a moment later.
+
+Rows that were taken are in storage until their batch is durable. So the search goes on where it last ended, and back to a row that a
+commit has put before that place.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from .batch import OpenBatch
 from .records import DueRecord, decode_due, encode
 
 _log = logging.getLogger(__name__)
-_PAGE = 500
 _NEVER = 1 << 63
 
 
@@ -31,6 +33,7 @@ class Timers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.next_due = 0
+        self._from = b""  # every row before this key was taken, is being rewritten, or was set aside
         self._aside: set[bytes] = set()
 
     def set(self, batch: OpenBatch, key: bytes, record: DueRecord) -> None:
@@ -55,28 +58,28 @@ class Timers:
         for key, value in batch.writes[tables.TIMERS].items():
             if value is not None:
                 self.next_due = min(self.next_due, keys.read_u64(key))
+                self._from = min(self._from, key)
 
-    def take_due(self, now: int, batch: OpenBatch, under_way: OpenBatch | None) -> list[tuple[bytes, DueRecord]]:
-        """What is due now, each with its key, at most a page of it; it is deleted with the open batch."""
+    def take_due(self, now: int, batch: OpenBatch, under_way: OpenBatch | None, at_most: int) -> list[tuple[bytes, DueRecord]]:
+        """What is due now, each with its key, the earliest first, and no more than so many; it is deleted with the open batch."""
         if now < self.next_due:
             return []
         due: list[tuple[bytes, DueRecord]] = []
         gone = batch.writes[tables.TIMERS]
         going = {} if under_way is None else under_way.writes[tables.TIMERS]
-        start = b""
         while True:
-            page = self._store.keys(tables.TIMERS, start, None, _PAGE)
+            page = self._store.keys(tables.TIMERS, self._from, None, at_most + 1)
             for key in page:
                 due_at = keys.read_u64(key)
-                if due_at > now or len(due) >= _PAGE:
+                if due_at > now or len(due) >= at_most:
                     self.next_due = due_at
                     return due
+                self._from = key + b"\0"
                 if key not in gone and key not in going:
                     self._take(key, gone, due)
-            if len(page) < _PAGE:
+            if len(page) <= at_most:
                 self.next_due = _NEVER
                 return due
-            start = page[-1] + b"\0"
 
     def _take(self, key: bytes, gone: dict[bytes, bytes | None], due: list[tuple[bytes, DueRecord]]) -> None:
         if key in self._aside:

@@ -51,6 +51,7 @@ def activity(
     retry: RetryPolicy | None = None,
     timeout: timedelta | float | None = None,
     heartbeat_timeout: timedelta | float | None = None,
+    process: bool = False,
 ) -> ActivityDecorator: ...
 def activity(
     function: Any = None,
@@ -61,29 +62,32 @@ def activity(
     retry: RetryPolicy | None = None,
     timeout: timedelta | float | None = None,
     heartbeat_timeout: timedelta | float | None = None,
+    process: bool = False,
 ) -> Any:
     """Make an activity of a function that may do I/O (O5).
 
     An activity runs at least once; ``activity_context()`` gives it a key that is the same for every attempt.
 
     Args:
-      function: ``async def`` runs on Trio, ``def`` in a worker thread.
+      function: ``async def`` runs on Trio, ``def`` in a worker thread or, with ``process=True``, in a worker process.
       name: what it is addressed by; the function's name if left out.
       max_concurrent: how many may run at a time in one hub.
       retry: when it is tried again after a failure (O14); ``f.options(retry=...)`` overrides it for one call.
-      timeout: how long one attempt may take: seconds or a timedelta. An ``async`` activity is cancelled then; a plain one
-        goes on in its thread, and its result is dropped.
+      timeout: how long one attempt may take: seconds or a timedelta. An ``async`` activity is cancelled then; the
+        worker process of one is killed; a plain one goes on in its thread, and its result is dropped.
       heartbeat_timeout: how long an attempt may go without ``activity_context().heartbeat()``: seconds or a timedelta. An
         attempt that is silent for longer ends as by ``timeout``.
+      process: run it in a worker process of the hub, for what computes long: a thread would hold up the hub, and cannot be
+        stopped. The function must be found under its name in a module, and a time limit or a cancellation kills the process.
 
     Raises:
-      DefinitionError: it is no plain or async function.
+      DefinitionError: it is no plain or async function, or an async one that is to run in a process.
       ValueError: the name is not allowed, or ``max_concurrent`` is below 1.
-      TypeError: ``retry`` is no RetryPolicy.
+      TypeError: ``retry`` is no RetryPolicy, or ``process`` no bool.
     """
 
     def decorate(decorated: Callable[..., Any]) -> Activity[Any, *tuple[Any, ...]]:
-        return Activity(decorated, name, max_concurrent, retry, timeout, heartbeat_timeout)
+        return Activity(decorated, name, max_concurrent, retry, timeout, heartbeat_timeout, process)
 
     return decorate if function is None else decorate(function)
 

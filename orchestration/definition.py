@@ -81,8 +81,9 @@ class Activity(Generic[R_co, *Ts]):
     Attributes:
       name: what it is addressed by.
       max_concurrent: how many may run at a time in one hub; ``None`` for the hub's own limit.
-      function: the function itself. ``async def`` runs on Trio, ``def`` in a worker thread.
-      is_async: which of the two.
+      function: the function itself. ``async def`` runs on Trio, ``def`` in a worker thread or a worker process.
+      is_async: whether it runs on Trio.
+      process: whether it runs in a worker process.
       retry: when it is tried again after a failure.
       timeout: how long one attempt may take, seconds.
       heartbeat_timeout: how long it may go without a heartbeat, seconds.
@@ -96,6 +97,7 @@ class Activity(Generic[R_co, *Ts]):
         retry: RetryPolicy | None = None,
         timeout: timedelta | float | None = None,
         heartbeat_timeout: timedelta | float | None = None,
+        process: bool = False,
     ) -> None:
         if not inspect.isfunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DefinitionError(f"@activity decorates a plain or an async function, not {function!r}")
@@ -103,6 +105,7 @@ class Activity(Generic[R_co, *Ts]):
             raise ValueError(f"max_concurrent of activity {function.__name__!r} is 1 or more, not {max_concurrent}")
         self.function: Callable[..., Any] = function
         self.is_async = inspect.iscoroutinefunction(function)
+        self.process = _checked_process(process, function, self.is_async)
         self.name = _checked_name(name, function.__name__)
         self.max_concurrent = max_concurrent
         self.retry = checked_retry(retry)
@@ -139,6 +142,16 @@ class Activity(Generic[R_co, *Ts]):
 
     def __repr__(self) -> str:
         return f"<activity {self.name!r}>"
+
+
+def _checked_process(process: object, function: Callable[..., Any], is_async: bool) -> bool:
+    if not isinstance(process, bool):
+        raise TypeError(f"process is True or False, not {process!r}")
+    if process and is_async:
+        raise DefinitionError(
+            f"activity {function.__name__!r} is 'async def', and runs on the hub's own Trio: process=True is for a plain 'def' that computes"
+        )
+    return process
 
 
 def _checked_timeout(timeout: timedelta | float | None) -> float | None:

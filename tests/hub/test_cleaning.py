@@ -87,7 +87,7 @@ async def test_E11_there_is_nothing_to_clean() -> None:
 
 async def test_E11_empty_entities_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Entities without anything to keep are removed, over any number of pages; those with a message or a state are not."""
-    monkeypatch.setattr(lots, "_AT_A_TIME", 2)
+    monkeypatch.setattr(lots, "LOT", 2)
     store = WatchedStore()
     planter = Planter(store)
     for key in ("1", "2", "3", "4", "5"):

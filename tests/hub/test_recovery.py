@@ -10,6 +10,7 @@ from perdure.entities.messages import CallingTask
 from perdure.hub import TaskHub, activity_context, limits
 from perdure.hub.activities import ActivityRunner
 from perdure.hub.records import ActivityRecord
+from perdure.hub.spawning import WorkerSettings
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
 from perdure.orchestration.registry import Registry
 from perdure.storage import tables
@@ -176,7 +177,7 @@ async def test_an_activity_that_is_cancelled_as_it_starts_does_not_go_on() -> No
     registry.define([stuck])
     record = ActivityRecord(CallingTask("i", "00" * 16, "1"), "stuck", registry.activity(stuck).arguments.encode((1,)), 1)
     async with trio.open_nursery() as nursery:
-        runner = ActivityRunner(registry, nursery, 1, lambda *_: None, lambda *_: None)
+        runner = ActivityRunner(registry, nursery, 1, WorkerSettings(), lambda *_: None, lambda *_: None)
         runner.start({b"key": record})
         runner.cancel([b"key"])
         await rounds()

@@ -354,7 +354,7 @@ def keeps_no_answers_under_request_ids() -> Places:
 @plant
 def takes_timers_a_second_early() -> Places:
     original = Timers.take_due
-    return [(Timers, "take_due", lambda self, now, batch, under_way: original(self, now + 1_000_000, batch, under_way))]
+    return [(Timers, "take_due", lambda self, now, *rest: original(self, now + 1_000_000, *rest))]
 
 
 @plant

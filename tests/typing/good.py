@@ -211,6 +211,11 @@ def plain_with_options(text: str) -> int:
     return len(text)
 
 
+@activity(process=True)
+def in_a_process(text: str) -> int:
+    return len(text)
+
+
 @orchestrator
 async def child(ctx: OrchestrationContext, line: Line) -> list[Line]:
     return await ctx.call_activity(with_options, line, 2)
@@ -241,6 +246,7 @@ async def everything(ctx: OrchestrationContext, names: list[str]) -> dict[str, f
     assert_type(await ctx.call_activity(nothing), None)
     assert_type(await ctx.call_activity(with_options, Line("x"), 3), list[Line])
     assert_type(await ctx.call_activity(plain_with_options, "x"), int)
+    assert_type(await ctx.call_activity(in_a_process, "x"), int)
     assert_type(await ctx.call_activity(compute.options(timeout=3, retry=None), [1]), float)
     # HTTP
     assert_type(ctx.call_http("GET", "https://api.example"), DurableTask[HttpResponse])
@@ -340,7 +346,7 @@ async def open_hubs() -> None:
     """A store, and every option."""
     store = MemoryStore()
     async with TaskHub(
-        "Bank", [Account, Shop, Plain, transfer], store, paused=True, request_ttl=3600.0, cache_bytes=1 << 20
+        "Bank", [Account, Shop, Plain, transfer], store, paused=True, request_ttl=3600.0, cache_bytes=1 << 20, processes_max=2
     ) as hub:
         await use_hub(hub)
 

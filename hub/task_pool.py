@@ -1,16 +1,16 @@
 """Trio tasks that run one coroutine after another, so that short ones need no task of their own.
 
-A task costs more than most of what is run here: a network answer that is there already, a small calculation, a mock. So a worker takes
+A task costs more than most of what is run here: a network answer that is there already, a small calculation, a mock. So one task takes
 jobs from a queue and drives their coroutines by hand. One that ends without having waited for anything costs a few function
-calls, and the worker takes the next. One that waits keeps its worker for as long as it takes, as if it was a task of
-its own, and another worker goes on with the queue. So however many jobs wait, none of them holds up another.
+calls, and the task takes the next. One that waits keeps its task for as long as it takes, as if it had been started in
+it, and another task goes on with the queue. So however many jobs wait, none of them holds up another.
 
 What a coroutine must not notice:
 
 - *Context variables*: it is stepped in a context of its own, a copy of that in which it was added. What it sets is gone when it ends.
-- *Cancellation*: the worker has a cancel scope, and belongs to one job at a time while that waits; a worker that was
-  cancelled makes itself a new scope. The rest of the hub's nursery is above, as for any task.
-- *Time*: after a slice of short jobs the worker lets other tasks run.
+- *Cancellation*: each task has a cancel scope, which belongs to one job while that waits; a task that was
+  cancelled makes itself a new scope. The hub's nursery is above, as for any task.
+- *Time*: after a slice of short jobs other tasks run.
 """
 
 from __future__ import annotations
@@ -18,39 +18,49 @@ from __future__ import annotations
 import contextvars
 import math
 import types
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from typing import Any
 
 import trio
-from attrs import define, field
 
 from . import limits
 
 
-@define(eq=False)
-class Job:
+class Job(ABC):
     """Something to run.
 
     Attributes:
-      name: what its task is called while it waits.
-      begin: makes its coroutine.
-      ended: told what the coroutine returned.
-      dropped: told that it was cancelled, or that the hub is closing, however the coroutine took that.
       scope: cancels it while it waits for something; ``None`` while it does not.
+      context: what it is stepped in.
     """
 
-    name: str
-    begin: Callable[[], Coroutine[Any, Any, Any]]
-    ended: Callable[[Any], None]
-    dropped: Callable[[], None]
-    scope: trio.CancelScope | None = field(default=None, init=False)
-    context: contextvars.Context = field(factory=contextvars.copy_context, init=False)
+    __slots__ = ()
+    scope: trio.CancelScope | None
+    context: contextvars.Context
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What its task is called while it waits."""
+
+    @abstractmethod
+    def begin(self) -> Coroutine[Any, Any, Any]:
+        """Make its coroutine."""
+
+    @abstractmethod
+    def ended(self, value: Any) -> None:
+        """It has returned that."""
+
+    @abstractmethod
+    def dropped(self) -> None:
+        """It was cancelled, or the hub is closing, however the coroutine took that."""
 
 
-class Workers:
-    """Workers in one nursery.
+class TaskPool:
+    """Tasks in one nursery.
 
     Attributes:
       made: how many tasks were made.
@@ -60,7 +70,7 @@ class Workers:
         self._nursery = nursery
         self._jobs: deque[Job] = deque()
         self._parked: list[trio.lowlevel.Task] = []
-        self._taken = False  # a worker takes jobs at present
+        self._taken = False  # a task takes jobs at present
         self.made = 0
 
     def add(self, job: Job) -> None:
@@ -76,7 +86,7 @@ class Workers:
             trio.lowlevel.reschedule(self._parked.pop())
         else:
             self.made += 1
-            self._nursery.start_soon(self._work, name="perdure worker")
+            self._nursery.start_soon(self._work, name="perdure task")
 
     async def _work(self) -> None:
         chosen = True  # as the one that takes jobs
@@ -84,7 +94,7 @@ class Workers:
             with trio.CancelScope() as scope:
                 while not scope.cancel_called:
                     if not chosen and not self._take_over():
-                        if len(self._parked) >= limits.WORKERS_PARKED_MAX:
+                        if len(self._parked) >= limits.TASKS_PARKED_MAX:
                             return
                         await self._park()
                     chosen = False
