@@ -17,7 +17,7 @@ from .markdown import target_table, write_into
 from .registry import ALL_WITH_TARGETS, WORKLOADS, chosen
 from .report import show
 from .results import Results
-from .runner import RunFailed, Settings, run_all
+from .runner import OWN_PROGRAM, RunFailed, Settings, run_all
 
 _RUNS = 5
 _QUICK_SCALE = 0.05
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.runs or (1 if options.quick else _RUNS),
             options.scale or (_QUICK_SCALE if options.quick else 1.0),
             options.flights,
+            shlex.split(options.program) if options.program else OWN_PROGRAM,
             _command(sys.argv[1:] if arguments is None else arguments),
         )
         try:
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", type=Path, nargs="+", metavar="FILE", help="run nothing; show what --json wrote into these")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables into this Markdown file, between its marks")
     parser.add_argument("--flights", type=Path, metavar="FILE", help="for the workload flights-year: its CSV file")
+    parser.add_argument("--program", metavar="COMMAND", help="measure this instead, such as a peer's: see benchmarks/peers.md")
     parser.add_argument("--folder", type=Path, default=_FOLDER, metavar="DIR", help=f"where the hubs are made ({_FOLDER})")
     parser.add_argument("--list", action="store_true", help="name all workloads, and run none")
     return parser
@@ -108,7 +110,7 @@ def _command(arguments: Sequence[str]) -> str:
         if word in {"--json", "--against", "--into", "--folder"}:
             next(words, None)
         elif not word.startswith(("--json=", "--against=", "--into=", "--folder=")):
-            kept.append(Path(word).name if "/" in word else word)
+            kept.append(" ".join(Path(part).name if "/" in part else part for part in shlex.split(word)))
     return shlex.join(["python", "-m", "benchmarks", *kept])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .figures import gain
 from .report import UNITS, machine_line, number, shared, spread, with_unit
 from .results import Results, Summary
 from .targets import TARGETS, Target
@@ -18,11 +19,12 @@ END = "<!-- figures: to here -->"
 
 
 def target_table(results: Results) -> str:
-    """Each target, what the best durable peer reaches, what was reached, and whether that is enough."""
+    """Each target, what the best durable peer reaches, what was reached, whether that is enough, and the ratio to the peer."""
     rows = [
-        [target.what, target.peer or "-", with_unit(target.value, target.unit), *_reached(target, results)] for target in TARGETS
+        [target.what, _peer(target), with_unit(target.value, target.unit), *_reached(target, results), _to_peer(target, results)]
+        for target in TARGETS
     ]
-    return _table(["workload", "best durable peer", "to reach", "median", "min .. max", "reached"], rows, words=2)
+    return _table(["workload", "best durable peer", "to reach", "median", "min .. max", "reached", "to the peer"], rows, words=2)
 
 
 def figure_tables(results: Results) -> str:
@@ -83,6 +85,21 @@ def _reached(target: Target, results: Results) -> Sequence[str]:
     # Without a target of its own the figure is from a smaller run, which proves nothing.
     answer = {True: "yes", False: "**no**", None: "not at full size"}[figure.on_target]
     return (with_unit(figure.median, figure.unit), spread(figure), answer)
+
+
+def _peer(target: Target) -> str:
+    if target.peer is None:
+        return "-"
+    value = with_unit(target.peer.value, target.peer.unit)
+    return f"{value} ({target.peer.note})" if target.peer.note else value
+
+
+def _to_peer(target: Target, results: Results) -> str:
+    """How many times better than the peer."""
+    if target.peer is None:
+        return ""
+    figure = results.figure(target.workload, target.peer.figure or target.figure)
+    return "" if figure is None else f"{number(gain(target.peer.unit, target.peer.value, figure.median))} x"
 
 
 def _cells(figure: Summary) -> list[str]:

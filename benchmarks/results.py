@@ -144,9 +144,9 @@ class Results:
         return found
 
 
-def summarize(workload: str, runs: Sequence[Sequence[Figure]], *, full_size: bool) -> list[Summary]:
-    """Put the same figures of several runs together; targets are for full size only."""
-    return [_summary(figures, target_of(workload, figures[0].name) if full_size else None) for figures in zip(*runs, strict=True)]
+def summarize(workload: str, runs: Sequence[Sequence[Figure]], *, targets: bool) -> list[Summary]:
+    """Put the same figures of several runs together; ``targets`` if they are Perdure's and were run at full size."""
+    return [_summary(figures, target_of(workload, figures[0].name) if targets else None) for figures in zip(*runs, strict=True)]
 
 
 def _summary(figures: Sequence[Figure], target: float | None) -> Summary:

@@ -17,6 +17,9 @@ from .machine import facts
 from .results import FORMAT, Results, WorkloadResult, summarize
 from .workload import Workload
 
+OWN_PROGRAM = (sys.executable, "-m", "benchmarks.child")
+"""Measures Perdure: it is called with a workload, a folder and a size, and prints figures as JSON."""
+
 _ROOT = Path(__file__).resolve().parent.parent
 _RUN_SECONDS_MAX = 3600
 """A run that takes longer is taken for hanging."""
@@ -35,6 +38,7 @@ class Settings:
       runs: how often each workload is run.
       scale: the size of each run; 1 is full.
       flights: the file for the workload flights-year, if one was given.
+      program: what is called for each run; by default Perdure's own.
       command: the command line, as people would type it; goes into the results.
     """
 
@@ -42,6 +46,7 @@ class Settings:
     runs: int = 1
     scale: float = 1.0
     flights: Path | None = None
+    program: Sequence[str] = OWN_PROGRAM
     command: str = ""
 
 
@@ -67,7 +72,7 @@ def run_all(workloads: Sequence[Workload], settings: Settings, progress: Callabl
             once, disturbed = run_once(workload.name, settings)
             figures.append(once)
             foreign.extend(disturbed)
-        summaries = summarize(workload.name, figures, full_size=settings.scale >= 1)
+        summaries = summarize(workload.name, figures, targets=settings.scale >= 1 and settings.program == OWN_PROGRAM)
         found[workload.name] = WorkloadResult(
             workload.measures, settings.command, str(machine["date"]), settings.scale, max(foreign, default=0.0), summaries
         )
@@ -81,12 +86,12 @@ def run_once(name: str, settings: Settings) -> tuple[list[Figure], list[float]]:
       RunFailed: the run went wrong.
     """
     with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=settings.folder) as own:
-        command = [sys.executable, "-m", "benchmarks.child", name, str(Path(own).resolve()), str(settings.scale)]
+        command = [*settings.program, name, str(Path(own).resolve()), str(settings.scale)]
         if settings.flights is not None:
             command.append(str(settings.flights.resolve()))
         try:
             done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, check=True, timeout=_RUN_SECONDS_MAX)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise RunFailed(f"a run of {name} gave no figures: {error}") from error
     content: dict[str, Any] = json.loads(done.stdout)
     return [Figure(**figure) for figure in content["figures"]], content["foreign_cpu"]

@@ -44,13 +44,13 @@ DEFINITIONS = (Account, parked, hello, greetings)
 
 
 def instance_name(number: int) -> str:
-    """The id of the instance of that number."""
-    return f"parked-{number}"
+    """The id of the instance of that number; ids sort as their numbers do."""
+    return f"parked-{number:08}"
 
 
 def entity_key(number: int) -> str:
-    """The key of the entity of that number."""
-    return f"account-{number}"
+    """The key of the entity of that number; keys sort as their numbers do."""
+    return f"account-{number:08}"
 
 
 def create_and_kill(folder: Path, orchestrations: int, entities: int) -> dict[str, Any]:

@@ -20,6 +20,6 @@ def results(
     }  # fmt: skip
     found: dict[str, WorkloadResult] = {}
     for name in (workload, "only-now"):
-        summaries = summarize(name, [figures], full_size=scale >= 1)
+        summaries = summarize(name, [figures], targets=scale >= 1)
         found[name] = WorkloadResult("one line", command, "2000-01-01", scale, 0.0, summaries)
     return Results(FORMAT, machine, found)

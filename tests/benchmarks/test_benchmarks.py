@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ async def test_each_workload_gives_figures_of_right_results(name: str, tmp_path:
     assert all(limit is None or limit > 0 for figure in figures for limit in (figure.lmdb, figure.bare))
     assert all(0 <= share <= 1 for share in run.foreign_cpu)
     units = {figure.name: figure.unit for figure in figures}
-    assert [(target.figure, units.get(target.figure)) for target in TARGETS if target.workload == name] == [
-        (target.figure, target.unit) for target in TARGETS if target.workload == name
-    ]
+    for target in TARGETS:
+        if target.workload == name:
+            assert units[target.figure] == target.unit
+            assert target.peer is None or units[target.peer.figure or target.figure] == target.peer.unit
 
 
 def test_a_run_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -58,6 +60,25 @@ def test_a_failed_run_gives_no_figures(tmp_path: Path) -> None:
     """A process that ends with an error is an error of the run, and not a run without figures."""
     with pytest.raises(RunFailed, match="no-such-workload"):
         run_once("no-such-workload", Settings(tmp_path, scale=_TINY))
+
+
+def test_another_program_can_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--program`` calls that program with a workload, a folder and a size; its figures are kept, without our targets and paths."""
+    program, file = tmp_path / "peer.py", tmp_path / "results.json"
+    program.write_text(
+        "import json, os, sys\n"
+        "name, folder, scale = sys.argv[1:]\n"
+        "assert name == 'signals-single' and os.listdir(folder) == [] and scale == '1.0'\n"
+        "print(json.dumps({'figures': [{'name': '256 clients', 'unit': '/s', 'value': 7.0}], 'foreign_cpu': []}))\n"
+    )
+    command = ["--program", f"{sys.executable} {program}", "--json", str(file), "--folder", str(tmp_path / "runs")]
+
+    assert main(["signals-single", "--runs", "1", *command]) == 0
+
+    kept = json.loads(file.read_text())["workloads"]["signals-single"]
+    assert kept["command"] == f"python -m benchmarks signals-single --runs 1 --program '{Path(sys.executable).name} peer.py'"
+    assert [(figure["name"], figure["median"], figure["target"]) for figure in kept["figures"]] == [("256 clients", 7.0, None)]
+    assert "MISSED" not in capsys.readouterr().out
 
 
 def test_a_wrong_result_stops_the_run() -> None:

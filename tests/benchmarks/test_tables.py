@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,8 +78,19 @@ def test_each_target_has_its_row(rate: float, answer: str) -> None:
     rows = target_table(results(workload="signals-single", rate=rate, duration=1.0)).splitlines()[2:]
 
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [target.what for target in TARGETS]
-    assert rows[0].endswith(f"| {answer} |")
+    assert f"| {answer} |" in rows[0]
     assert all("| not run |" in row for row in rows[1:])
+
+
+def test_the_ratio_to_the_peer_is_above_one_when_better() -> None:
+    """A rate of three times the peer's, and a third of the peer's time, are both shown as three times better."""
+    rates = target_table(results(workload="signals-single", rate=3333.0, duration=1.0)).splitlines()[2]
+    found = results(workload="steps", rate=1.0, duration=4.2)
+    found.workloads["steps"].figures[1] = evolve(found.workloads["steps"].figures[1], name="10,000 activities")
+    times = next(row for row in target_table(found).splitlines() if "as many one-put commits" in row)
+
+    assert rates.endswith("| 3.00 x |")
+    assert times.endswith("| 3.00 x |")
 
 
 def test_a_smaller_run_reaches_no_target() -> None:
@@ -91,6 +103,7 @@ def test_a_smaller_run_reaches_no_target() -> None:
 def test_a_target_belongs_to_one_figure() -> None:
     """No figure has two targets, and one that has none gets none."""
     assert len({(target.workload, target.figure) for target in TARGETS}) == len(TARGETS)
+    assert target_of("signals-single", "256 clients") == 25_000
     assert target_of("signals-single", "no such figure") is None
 
 
