@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 
-from .markdown import target_table, write_into
+from attrs import evolve
+
+from .markdown import parts_around, target_table, write_into
 from .registry import ALL_WITH_TARGETS, WORKLOADS, chosen
 from .report import show
 from .results import Results
 from .runner import OWN_PROGRAM, RunFailed, Settings, run_all
+from .workload import Workload
 
 _RUNS = 5
 _QUICK_SCALE = 0.05
@@ -34,12 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         workloads = chosen(options.names)
+        _refuse_what_cannot_be(options, workloads)
         before = None if options.against is None else Results.load(options.against)
-        results = None if options.show is None else reduce(Results.merged, map(Results.load, options.show))
-        if options.flights is None and results is None and any(workload.name == "flights-year" for workload in workloads):
-            raise ValueError("flights-year needs a file: --flights FILE")
-        if options.flights is not None and not options.flights.is_file():
-            raise ValueError(f"there is no file {options.flights}")
+        results = None if options.show is None else _shown(options.show, workloads if options.names else None)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if results is None:
@@ -62,15 +62,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if ALL_WITH_TARGETS in options.names:
         print(f"\n{target_table(results)}")
     if options.into is not None:
-        try:
-            write_into(options.into, results)
-        except (ValueError, OSError) as error:
-            parser.error(str(error))
+        write_into(options.into, results)
     return 0
 
 
+def _refuse_what_cannot_be(options: argparse.Namespace, workloads: Sequence[Workload]) -> None:
+    """Find what is wrong before anything runs, which may take long.
+
+    Raises:
+      ValueError, OSError: something is, and the message says what.
+    """
+    if options.show is not None:
+        running = [f"--{name}" for name in ("quick", "runs", "scale", "flights", "program") if getattr(options, name)]
+        if running:
+            raise ValueError(f"--show runs nothing, so there is no use for {', '.join(running)} beside it")
+    elif options.flights is None and any(workload.name == "flights-year" for workload in workloads):
+        raise ValueError("flights-year needs a file: --flights FILE")
+    if options.flights is not None and not options.flights.is_file():
+        raise ValueError(f"there is no file {options.flights}")
+    if options.into is not None:
+        parts_around(options.into)
+
+
+def _shown(files: Sequence[Path], workloads: Sequence[Workload] | None) -> Results:
+    """The results in these files, together; of those workloads, or of all.
+
+    Raises:
+      ValueError, OSError: a file is not to be read, or they do not belong together, or have none of the workloads.
+    """
+    results = reduce(Results.merged, map(Results.load, files))
+    if workloads is None:
+        return results
+    found = {workload.name: results.workloads[workload.name] for workload in workloads if workload.name in results.workloads}
+    if not found:
+        raise ValueError(f"none of these files has results of {', '.join(workload.name for workload in workloads)}")
+    return evolve(results, workloads=found)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure durable hubs with default settings.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure durable hubs with default settings.",
+        epilog="All workloads at full size take a quarter of an hour with five runs each; --quick takes a quarter of a minute.",
+    )
     parser.add_argument(
         "names",
         nargs="*",
@@ -83,7 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=_positive(float), metavar="X", help="size of each run; 1 is full")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with figures that --json wrote")
-    parser.add_argument("--show", type=Path, nargs="+", metavar="FILE", help="run nothing; show what --json wrote into these")
+    parser.add_argument(
+        "--show",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="run nothing; show what --json wrote into these files, of the named workloads or of all",
+    )
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables into this Markdown file, between its marks")
     parser.add_argument("--flights", type=Path, metavar="FILE", help="for the workload flights-year: its CSV file")
     parser.add_argument("--program", metavar="COMMAND", help="measure this instead, such as a peer's: see benchmarks/peers.md")

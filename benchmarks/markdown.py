@@ -54,6 +54,20 @@ def figure_tables(results: Results) -> str:
     return "\n\n".join(parts)
 
 
+def parts_around(file: Path) -> tuple[str, str]:
+    """What stands before the first mark of a file, and after the second.
+
+    Raises:
+      ValueError: it has not both marks, in this order.
+      OSError: it cannot be read.
+    """
+    head, begin, rest = file.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{file} has no place for figures: it needs the line {BEGIN!r}, and below it {END!r}")
+    return head, tail
+
+
 def write_into(file: Path, results: Results) -> None:
     """Put the machine, the targets and the figures between the marks of a file.
 
@@ -61,11 +75,7 @@ def write_into(file: Path, results: Results) -> None:
       ValueError: it has not both marks, in this order; nothing is written.
       OSError: it cannot be read or written.
     """
-    text = file.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{file} has no place for figures: it needs the line {BEGIN!r}, and below it {END!r}")
+    head, tail = parts_around(file)
     disturbed = shared(results)
     parts = [
         f"{machine_line(results)}. Units: {UNITS}.",

@@ -119,6 +119,8 @@ def test_the_file_has_the_documented_shape(tmp_path: Path, capsys: pytest.Captur
         (["--scale", "-1"], "above 0"),
         (["fanout", "--against", "/does/not/exist"], "/does/not/exist"),
         (["fanout", "--show", "/does/not/exist"], "/does/not/exist"),
+        (["fanout", "--into", "/does/not/exist"], "/does/not/exist"),
+        (["--show", "/does/not/exist", "--runs", "3"], "no use for --runs"),
         (["flights-year"], "--flights FILE"),
         (["flights-year", "--flights", "/does/not/exist"], "/does/not/exist"),
     ],

@@ -203,6 +203,21 @@ def test_against_prints_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "another size" in out
 
 
+def test_show_has_the_named_workloads_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--show`` with names shows these workloads and no others; files that have none of them are refused."""
+    file = tmp_path / "a.json"
+    results(workload="call", rate=1.0, duration=1.0).merged(results(workload="steps", rate=1.0, duration=1.0)).save(file)
+
+    main(["call", "--show", str(file)])
+    shown = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["cold", "--show", str(file)])
+
+    assert "call " in shown
+    assert "steps" not in shown
+    assert "results of cold" in capsys.readouterr().err
+
+
 @given(seconds=_positive, commit=_positive, unit=st.sampled_from(["ms", "s"]))
 def test_a_duration_in_commits_depends_on_no_unit(seconds: float, commit: float, unit: str) -> None:
     """A duration is as many commits, whether it is given in seconds or in milliseconds, and so is its limit."""
