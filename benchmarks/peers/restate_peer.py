@@ -17,12 +17,11 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import perf_counter
 
 import aiohttp
 import restate
 
-from .measuring import FIRST_KEYS, STEPS, Figures, check, closed_loop, one_and_many, rate, run
+from .measuring import FIRST_KEYS, STEPS, Figures, check, closed_loop, one_and_many, run, timed
 
 counter = restate.VirtualObject("Counter")
 greeter = restate.Service("Greeter")
@@ -149,10 +148,14 @@ async def _signals(folder: Path, scale: float) -> Figures:
         figures: Figures = []
         for clients in (64, 256):
             total: list[object] = []
-            started = perf_counter()
-            await closed_loop(clients, float("inf"), signal, most=amount)
-            await closed_loop(clients, float("inf"), read, most=FIRST_KEYS)
-            figures.append(rate(f"{clients} clients", amount, perf_counter() - started))
+
+            async def until_applied(clients: int = clients) -> list[float]:
+                latencies = await closed_loop(clients, float("inf"), signal, most=amount)
+                await closed_loop(clients, float("inf"), read, most=FIRST_KEYS)
+                return latencies
+
+            stretch = await timed(until_applied)
+            figures.append(stretch.rate(f"{clients} clients", amount))
             check("the sum of all counts", sum(int(str(count)) for count in total), amount * len(figures))
     return figures
 
