@@ -6,7 +6,8 @@ result: from the first event to the last result. Memory (``RssAnon``, without ma
 the hub is ready again, and a hundred times a second from the second start to the end; what the measuring itself notes down
 counts too.
 
-LMDB alone, ready: a process that makes an environment and commits one record. Bare Python, ready: an interpreter that does
+LMDB alone, ready: a process that makes an environment and commits one record; all results: the batches of the second process
+alone, in a new environment. Bare Python, ready: an interpreter that does
 nothing; memory: a process with as many suspended coroutines, kept nowhere.
 """
 
