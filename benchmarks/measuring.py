@@ -116,7 +116,8 @@ class Timer:
         self.cpu_seconds = _own_cpu_seconds() - self.cpu_seconds
         foreign = busy_seconds() - self._busy - self.cpu_seconds
         if self.seconds >= _TELLING_SECONDS:
-            self._run.foreign_cpu.append(max(0.0, foreign) / (self.seconds * (os.cpu_count() or 1)))
+            share = foreign / (self.seconds * (os.cpu_count() or 1))
+            self._run.foreign_cpu.append(min(1.0, max(0.0, share)))  # ticks are coarse, and may add up to more than there was
 
     def cpu_us(self, operations: int) -> float:
         """Process time an operation, microseconds."""
