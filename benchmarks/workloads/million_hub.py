@@ -1,7 +1,8 @@
 """The programs of the workload million that need a process of their own, once there is the hub.
 
 ``python -m benchmarks.workloads.million_hub reopen FOLDER`` opens it and prints when it was ready, and its memory, as JSON.
-``... beside FOLDER SCALE ORCHESTRATIONS ENTITIES`` also runs W1 to W5 on it and on an empty hub, and prints the ratios. Both
+``... beside FOLDER SCALE ENTITIES`` also runs W1 to W5 on it and on an empty hub, prints how long they took on each, and waits
+for the end of its input, or for being killed. Both
 hubs are open in one process, an idle one costs nothing; each load is run on the empty one, twice on the full one, and on the
 empty one again, and all that a second time, so that a machine that becomes busier meanwhile counts on both sides.
 """
@@ -22,7 +23,7 @@ from ..memory import anonymous_megabytes
 from .call import call_all
 from .fanout import spread, spread_out
 from .parked_hub import DEFINITIONS as PARKED
-from .parked_hub import entity_key, first_result
+from .parked_hub import entity_key, first_result, tell_and_wait
 from .sequence3 import greet_all
 from .signals_batch import send_groups, total_balance
 from .signals_single import send_singly
@@ -49,9 +50,9 @@ async def beside(folder: str, scale: str, entities: str) -> None:
         async with TaskHub(HUB_NAME, DEFINITIONS, storage=run.folder / "empty") as empty:
             for hub in (empty, full):
                 await open_accounts(hub, keys)
-            slower = {name: await _slower(load, empty, full) for name, load in loads.items()}
+            seconds = {name: await _seconds(load, empty, full) for name, load in loads.items()}
             check("the balances", await total_balance(full, keys), await total_balance(empty, keys) + len(keys))
-        print(json.dumps({**told, "slower": slower, "memory after": anonymous_megabytes()}))
+            await tell_and_wait({**told, "seconds": seconds, "memory after": anonymous_megabytes()})
 
 
 def _loads(run: Run, keys: list[str]) -> dict[str, Load]:
@@ -71,7 +72,7 @@ def _loads(run: Run, keys: list[str]) -> dict[str, Load]:
     }
 
 
-async def _slower(load: Load, empty: TaskHub, full: TaskHub) -> dict[str, float]:
+async def _seconds(load: Load, empty: TaskHub, full: TaskHub) -> dict[str, float]:
     """Seconds on each of the two hubs."""
     taken = {"empty": 0.0, "full": 0.0}
     for name, hub in (("empty", empty), ("full", full), ("full", full), ("empty", empty)) * 2:

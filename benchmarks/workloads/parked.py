@@ -22,12 +22,12 @@ from ..figures import MEGABYTES, RATE, SECONDS, Figure
 from ..measuring import Run
 from ..workload import Workload
 from .cold import measured_program
-from .parked_hub import create_and_kill, program
+from .parked_hub import program, told_then_ended
 
 
 async def _run(run: Run) -> list[Figure]:
     amount = run.count(10_000, 10)
-    created = create_and_kill(run.folder, amount, 0)
+    created = told_then_ended([*program("create"), str(run.folder), str(amount), "0"], kill=True)
     started = monotonic()
     done = await trio.run_process([*program("wake"), str(run.folder), str(amount)], capture_stdout=True)
     woken = json.loads(done.stdout)

@@ -1,7 +1,7 @@
 """A hub with parked orchestrations and entities: the programs, each a process of its own, that make one and wake it again.
 
 ``python -m benchmarks.workloads.parked_hub create FOLDER ORCHESTRATIONS ENTITIES`` makes it, prints what that took as a line
-of JSON, and then waits for the end of its input or, in these benchmarks, for being killed. ``... wake FOLDER ORCHESTRATIONS``
+of JSON, and then waits for the end of its input, or for being killed. ``... wake FOLDER ORCHESTRATIONS``
 opens it again, lets all go on, and prints figures. ``... bare FOLDER ORCHESTRATIONS ENTITIES`` prints how much memory as many
 plain objects and suspended coroutines take.
 """
@@ -53,14 +53,22 @@ def entity_key(number: int) -> str:
     return f"account-{number:08}"
 
 
-def create_and_kill(folder: Path, orchestrations: int, entities: int) -> dict[str, Any]:
-    """Make the hub in a process, kill that with SIGKILL when all are parked, and return what it printed."""
-    command = [*program("create"), str(folder), str(orchestrations), str(entities)]
+def told_then_ended(command: list[str], *, kill: bool) -> Any:
+    """Run a program until it has printed its line of JSON, and end it: with SIGKILL, or by the end of its input. What it printed."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        process.kill()
+        if kill:
+            process.kill()
+        else:
+            process.communicate()
     return json.loads(line)
+
+
+async def tell_and_wait(told: object) -> None:
+    """The other side of it: print, and wait for the end of the input, or of this process."""
+    print(json.dumps(told), flush=True)
+    await trio.to_thread.run_sync(sys.stdin.read)
 
 
 def program(name: str) -> list[str]:
@@ -83,8 +91,7 @@ async def create(folder: str, orchestrations: str, entities: str) -> None:
             "commits": hub.statistics().commits,
             "memory": anonymous_megabytes(),
         }
-        print(json.dumps(told), flush=True)
-        await trio.to_thread.run_sync(sys.stdin.read)
+        await tell_and_wait(told)
 
 
 def _start(batch: ClientBatch, number: int) -> None:
