@@ -1,4 +1,4 @@
-"""The process of one run: ``python -m benchmarks.child WORKLOAD FOLDER SCALE`` prints its figures as JSON."""
+"""The process of one run: ``python -m benchmarks.child WORKLOAD FOLDER SCALE [FLIGHTS]`` prints its figures as JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .measuring import Run
 from .registry import WORKLOADS
 
 
-def main(name: str, folder: str, scale: str) -> None:
+def main(name: str, folder: str, scale: str, flights: str | None = None) -> None:
     """Run a workload once."""
-    run = Run(Path(folder), float(scale))
+    run = Run(Path(folder), float(scale), None if flights is None else Path(flights))
     figures = trio.run(WORKLOADS[name].run, run)
     print(json.dumps({"figures": [asdict(figure) for figure in figures], "foreign_cpu": run.foreign_cpu}))
 

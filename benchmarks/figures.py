@@ -10,10 +10,12 @@ SECONDS = "s"
 MEGABYTES = "MB"
 TIMES = "x"
 
+_SECONDS_OF = {MILLISECONDS: 1e-3, SECONDS: 1.0}
+
 
 @frozen
 class Figure:
-    """One figure of one run.
+    """One figure of one run. What it is to reach is said in :mod:`benchmarks.targets`.
 
     Attributes:
       name: what it says, such as ``64 clients``; unique within its workload.
@@ -21,7 +23,6 @@ class Figure:
       value: the figure.
       lmdb: the same of LMDB alone; ``None`` where that means nothing.
       bare: the same of bare Python calls; ``None`` where that means nothing.
-      target: what it is to reach at full size.
       operations: how many operations it covers.
       cpu_us: process time an operation, all threads, user and system, microseconds.
       commits: commits in the measured stretch.
@@ -32,7 +33,6 @@ class Figure:
     value: float
     lmdb: float | None = None
     bare: float | None = None
-    target: float | None = None
     operations: int = 1
     cpu_us: float | None = None
     commits: int | None = None
@@ -40,6 +40,24 @@ class Figure:
     def with_limits(self, lmdb: float | None, bare: float | None) -> Figure:
         """The same with its two limits."""
         return evolve(self, lmdb=lmdb, bare=bare)
+
+
+def in_commits(figure: Figure, commit_seconds: float) -> Figure:
+    """A duration as a multiple of what LMDB's one-put commits took in the same run: a ratio that a faster disk leaves as it is.
+
+    Args:
+      figure: a duration, in ms or s.
+      commit_seconds: what to compare it with, in seconds.
+    """
+    unit = commit_seconds / _SECONDS_OF[figure.unit]
+    return Figure(
+        f"{figure.name}, in one-put commits",
+        TIMES,
+        figure.value / unit,
+        None if figure.lmdb is None else figure.lmdb / unit,
+        None if figure.bare is None else figure.bare / unit,
+        figure.operations,
+    )
 
 
 def more_is_better(unit: str) -> bool:

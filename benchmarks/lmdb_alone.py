@@ -4,6 +4,8 @@ A fresh environment with default flags (every commit is forced to disk), one nam
 transaction, keys in sorted order, which is LMDB's fastest. Values are zeros; each table's values of a batch are all of
 their average size, and as long as the hub's with its checksums. What was written before the measured stretch is written
 first, untimed, so that overwriting and deleting find what they found in the hub.
+
+Beside it the measure of the disk: commits of one put each. What must wait for its own commit can be no faster.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .recording import BatchShape
 
 _MAP_BYTES = 64 << 30
+_ONE_PUT_BYTES = 100
 _COMMIT_RECORD = (b"commit", bytes(16 + CHECKSUM_BYTES))
 
 
@@ -53,6 +56,28 @@ def commit_seconds(folder: Path, before: Sequence[BatchShape], measured: Sequenc
                     transaction.put(*_COMMIT_RECORD, db=handles["meta"])
                 if number >= len(before):
                     taken.append(perf_counter() - started)
+    finally:
+        shutil.rmtree(folder)
+    return taken
+
+
+def one_put_seconds(folder: Path, amount: int) -> list[float]:
+    """Commit that many records of 100 bytes, each in a transaction of its own; return how long each took, in seconds.
+
+    Args:
+      folder: where to do it; created, and removed at the end.
+      amount: how many; their keys are scattered.
+    """
+    taken: list[float] = []
+    folder.mkdir(parents=True)
+    try:
+        with lmdb.open(str(folder), map_size=_MAP_BYTES) as environment:
+            for number in range(amount):
+                key, value = b"%016x" % (number * 2_654_435_761 % 2**32), bytes(_ONE_PUT_BYTES)
+                started = perf_counter()
+                with environment.begin(write=True) as transaction:
+                    transaction.put(key, value)
+                taken.append(perf_counter() - started)
     finally:
         shutil.rmtree(folder)
     return taken

@@ -21,7 +21,7 @@ from attrs import define, field
 from perdure.hub import TaskHub
 
 from .figures import MILLISECONDS, RATE, SECONDS, Figure
-from .lmdb_alone import commit_seconds
+from .lmdb_alone import commit_seconds, one_put_seconds
 from .recording import BatchShape, RecordingStore
 
 HUB_NAME = "Bench"
@@ -37,14 +37,16 @@ class Run:
     Attributes:
       folder: a fresh folder of its own.
       scale: the size; 1 is full.
+      flights: the file of flights for the workload flights-year, if one was given.
       foreign_cpu: for each timed stretch, the share of all cores that other processes used, 0 to 1; only for
         stretches that are long enough to tell.
     """
 
     folder: Path
     scale: float
+    flights: Path | None = None
     foreign_cpu: list[float] = field(factory=list[float])
-    _replays: int = 0
+    _folders: int = 0
 
     def count(self, full: int, least: int = 1) -> int:
         """A count that is ``full`` at full size, and never below ``least``."""
@@ -59,8 +61,15 @@ class Run:
 
     def lmdb_alone(self, before: Sequence[BatchShape], measured: Sequence[BatchShape]) -> list[float]:
         """See :func:`benchmarks.lmdb_alone.commit_seconds`."""
-        self._replays += 1
-        return commit_seconds(self.folder / f"lmdb-{self._replays}", before, measured)
+        return commit_seconds(self._lmdb_folder(), before, measured)
+
+    def one_puts(self, amount: int) -> list[float]:
+        """See :func:`benchmarks.lmdb_alone.one_put_seconds`."""
+        return one_put_seconds(self._lmdb_folder(), amount)
+
+    def _lmdb_folder(self) -> Path:
+        self._folders += 1
+        return self.folder / f"lmdb-{self._folders}"
 
 
 @define
@@ -107,7 +116,8 @@ class Timer:
         self.cpu_seconds = _own_cpu_seconds() - self.cpu_seconds
         foreign = busy_seconds() - self._busy - self.cpu_seconds
         if self.seconds >= _TELLING_SECONDS:
-            self._run.foreign_cpu.append(max(0.0, foreign) / (self.seconds * (os.cpu_count() or 1)))
+            share = foreign / (self.seconds * (os.cpu_count() or 1))
+            self._run.foreign_cpu.append(min(1.0, max(0.0, share)))  # ticks are coarse, and may add up to more than there was
 
     def cpu_us(self, operations: int) -> float:
         """Process time an operation, microseconds."""
@@ -145,16 +155,16 @@ class Stretch(Timer):
             self._replay = self._run.lmdb_alone(batches[: self._first], batches[self._first : self._last])
         return self._replay
 
-    def rate(self, name: str, operations: int, *, bare_seconds: float | None, target: float | None = None) -> Figure:
+    def rate(self, name: str, operations: int, *, bare_seconds: float | None) -> Figure:
         """Operations a second over the whole stretch."""
         lmdb = sum(self.lmdb_commits())
-        return self._figure(name, RATE, operations / self.seconds, operations, target).with_limits(
+        return self._figure(name, RATE, operations / self.seconds, operations).with_limits(
             operations / lmdb if lmdb else None, operations / bare_seconds if bare_seconds else None
         )
 
-    def duration(self, name: str, operations: int, *, bare_seconds: float | None, target: float | None = None) -> Figure:
+    def duration(self, name: str, operations: int, *, bare_seconds: float | None) -> Figure:
         """The length of the stretch in seconds."""
-        return self._figure(name, SECONDS, self.seconds, operations, target).with_limits(sum(self.lmdb_commits()), bare_seconds)
+        return self._figure(name, SECONDS, self.seconds, operations).with_limits(sum(self.lmdb_commits()), bare_seconds)
 
     def latency(
         self,
@@ -164,7 +174,6 @@ class Stretch(Timer):
         *,
         bare_seconds: float | None,
         commits_each: float | None = None,
-        target: float | None = None,
     ) -> Figure:
         """A percentile of latencies, in milliseconds.
 
@@ -176,17 +185,16 @@ class Stretch(Timer):
           share: 0.5 for the median.
           bare_seconds: one bare call.
           commits_each: commits that one operation has to wait for; by default those of the stretch, shared out evenly.
-          target: what is to be reached.
         """
         each = self.commits / len(latencies) if commits_each is None else commits_each
         lmdb = 1e3 * each * percentile(self.lmdb_commits(), share) if self.commits else None
         value = 1e3 * percentile(latencies, share)
-        return self._figure(name, MILLISECONDS, value, len(latencies), target).with_limits(
+        return self._figure(name, MILLISECONDS, value, len(latencies)).with_limits(
             lmdb, None if bare_seconds is None else 1e3 * bare_seconds
         )
 
-    def _figure(self, name: str, unit: str, value: float, operations: int, target: float | None) -> Figure:
-        return Figure(name, unit, value, None, None, target, operations, self.cpu_us(operations), self.commits)
+    def _figure(self, name: str, unit: str, value: float, operations: int) -> Figure:
+        return Figure(name, unit, value, None, None, operations, self.cpu_us(operations), self.commits)
 
 
 async def closed_loop(
@@ -232,18 +240,6 @@ def check(what: str, actual: object, expected: object) -> None:
     """
     if actual != expected:
         raise RuntimeError(f"{what}: {actual!r} instead of {expected!r}; this run gives no figures")
-
-
-def anonymous_megabytes() -> float:
-    """Memory of this process that is not backed by a file (``RssAnon``), in megabytes; mapped data does not count.
-
-    Where there is no ``/proc`` the peak of all resident memory stands in.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("RssAnon"))
 
 
 def _own_cpu_seconds() -> float:

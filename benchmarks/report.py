@@ -11,8 +11,10 @@ from .figures import MEGABYTES, MILLISECONDS, SECONDS
 from .machine import WITHOUT_DISK
 from .results import Results, Summary
 
-_PIPE_WIDTH = 160
+_PIPE_WIDTH = 180
 _SHARED_FROM = 0.05
+
+UNITS = f"/s more is better; {MILLISECONDS}, {SECONDS}, {MEGABYTES} (10**6 bytes) and x less is better"
 
 
 def show(results: Results, before: Results | None, file: TextIO) -> None:
@@ -29,7 +31,7 @@ def show(results: Results, before: Results | None, file: TextIO) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("workload", "figure"):
         table.add_column(title, no_wrap=not terminal)
-    for title in ("median", "min .. max", "target", "LMDB alone", "bare Python", "CPU us/op", "commits"):
+    for title in ("median", "min .. max", "target", "LMDB alone", "bare Python", "CPU us/op", "commits/op"):
         table.add_column(title, justify="right", no_wrap=True)
     if before is not None:
         table.add_column("gain", justify="right", no_wrap=True)
@@ -46,44 +48,64 @@ def show(results: Results, before: Results | None, file: TextIO) -> None:
 
 
 def _cells(figure: Summary) -> list[str]:
-    def shown(value: float | None) -> str:
-        return "" if value is None else f"{number(value)} {figure.unit}"
-
     mark = {None: "", True: " ok", False: " MISSED"}[figure.on_target]
-    spread = "" if len(figure.values) == 1 else f"{number(figure.min)} .. {number(figure.max)}"
     return [
-        shown(figure.median),
-        spread,
-        shown(figure.target) + mark,
-        shown(figure.lmdb),
-        shown(figure.bare),
+        with_unit(figure.median, figure.unit),
+        spread(figure),
+        with_unit(figure.target, figure.unit) + mark,
+        with_unit(figure.lmdb, figure.unit),
+        with_unit(figure.bare, figure.unit),
         "" if figure.cpu_us is None else number(figure.cpu_us),
-        "" if figure.commits is None else f"{figure.commits:,}",
+        "" if figure.commits_each is None else number(figure.commits_each),
     ]
 
 
 def _notes(results: Results, before: Results | None) -> list[str]:
-    machine, settings = results.machine, results.settings
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    runs = {len(figure.values) for result in results.workloads.values() for figure in result.figures}
+    scales = {result.scale for result in results.workloads.values()}
     notes = [
         "",
-        f"{machine['cpu_count']} x {machine['processor']}, {machine['system']}, {machine['file_system']}; {machine['python']}; {versions}",
-        f"{machine['date']}; median of {settings['runs']:g} runs, each in a fresh process and folder; durable, default settings",
-        f"Units: /s more is better; {MILLISECONDS}, {SECONDS}, {MEGABYTES} (10**6 bytes) and x less is better.",
+        machine_line(results),
+        f"median of {' or '.join(map(str, sorted(runs)))} runs, each in a fresh process and folder; durable, default settings",
+        f"Units: {UNITS}.",
     ]
     if before is not None:
         notes.append(f"gain: against the results of {before.machine['date']}; above 1 is better, whatever the unit.")
-        if before.settings["scale"] != settings["scale"]:
+        if any(
+            before.workloads[name].scale != result.scale for name, result in results.workloads.items() if name in before.workloads
+        ):
             notes.append("WARNING: those were run at another size; the gains say little.")
-    if settings["scale"] < 1:
-        notes.append(f"WARNING: run at {settings['scale']:g} of the full size: good to see that it works, not to quote.")
-    if machine["file_system"] in WITHOUT_DISK:
+    if min(scales) < 1:
+        notes.append(f"WARNING: run at {min(scales):g} of the full size: good to see that it works, not to quote.")
+    if results.machine["file_system"] in WITHOUT_DISK:
         notes.append("WARNING: the folder is in memory, so nothing here was durable; choose one on a disk with --folder.")
-    shared = {name: result.foreign_cpu for name, result in results.workloads.items() if result.foreign_cpu >= _SHARED_FROM}
-    if shared:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in shared.items())
+    if shares := shared(results):
         notes.append(f"WARNING: the machine was shared; other processes used up to this much of all cores: {shares}.")
     return notes
+
+
+def machine_line(results: Results) -> str:
+    """The machine and the versions, in one line."""
+    machine = results.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    place = f"{machine['cpu_count']} x {machine['processor']}, {machine['system']}, {machine['file_system']}"
+    return f"{place}; {machine['python']}; {versions}; {machine['date']}"
+
+
+def shared(results: Results) -> str:
+    """The workloads that others disturbed, each with the share of the cores that they used; empty if there is none."""
+    disturbed = {name: result.foreign_cpu for name, result in results.workloads.items() if result.foreign_cpu >= _SHARED_FROM}
+    return ", ".join(f"{name} {share:.0%}" for name, share in disturbed.items())
+
+
+def with_unit(value: float | None, unit: str) -> str:
+    """A value with its unit, empty for ``None``."""
+    return "" if value is None else f"{number(value)} {unit}"
+
+
+def spread(figure: Summary) -> str:
+    """The least and the largest value, empty if there is only one."""
+    return "" if len(figure.values) == 1 else f"{number(figure.min)} .. {number(figure.max)}"
 
 
 def number(value: float) -> str:

@@ -3,12 +3,14 @@
 The file is a JSON object::
 
     {
-      "format": 1,
+      "format": 2,
       "machine": {"date", "cpu_count", "processor", "system", "python", "versions", "file_system"},
-      "settings": {"runs": 5, "scale": 1.0},
       "workloads": {
         "transfer": {
           "measures": "one line",
+          "command": "python -m benchmarks transfer",
+          "date": "2026-01-01T00:00:00+00:00",
+          "scale": 1.0,
           "foreign_cpu": 0.02,
           "figures": [
             {"name": "64 clients", "unit": "/s", "median": 1.0, "min": 1.0, "max": 1.0, "values": [1.0],
@@ -32,11 +34,12 @@ from statistics import median
 from typing import Any
 
 import cattrs
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from .figures import Figure, gain, more_is_better
+from .targets import target_of
 
-FORMAT = 1
+FORMAT = 2
 
 
 @frozen
@@ -63,23 +66,30 @@ class Summary:
             return None
         return self.median >= self.target if more_is_better(self.unit) else self.median <= self.target
 
+    @property
+    def commits_each(self) -> float | None:
+        """Commits an operation."""
+        return None if self.commits is None else self.commits / self.operations
+
 
 @frozen
 class WorkloadResult:
     """The figures of one workload; see above."""
 
     measures: str
+    command: str
+    date: str
+    scale: float
     foreign_cpu: float
     figures: list[Summary]
 
 
 @frozen
 class Results:
-    """Everything that one call of the benchmarks found; see above."""
+    """Everything that one call of the benchmarks found, or several; see above."""
 
     format: int
     machine: dict[str, Any]
-    settings: dict[str, float]
     workloads: dict[str, WorkloadResult]
 
     def save(self, file: Path) -> None:
@@ -106,27 +116,40 @@ class Results:
         except Exception as error:
             raise ValueError(f"{file} holds no results of these benchmarks ({error!r})") from error
 
+    def merged(self, later: Results) -> Results:
+        """These and later ones; of a workload that both have, the later one.
+
+        Raises:
+          ValueError: they are from different machines.
+        """
+        for fact in ("processor", "cpu_count", "system", "file_system"):
+            mine, other = self.machine.get(fact), later.machine.get(fact)
+            if mine != other:
+                raise ValueError(f"results of different machines do not belong into one table: {fact} {mine!r} and {other!r}")
+        return evolve(later, workloads=self.workloads | later.workloads)
+
+    def figure(self, workload: str, name: str) -> Summary | None:
+        """A figure, ``None`` if it was not measured."""
+        result = self.workloads.get(workload)
+        return next((figure for figure in result.figures if figure.name == name), None) if result else None
+
     def gains(self, before: Results) -> dict[tuple[str, str], float]:
         """By workload and figure: how much better it is than before; only those that both have, in the same unit."""
-        earlier = {
-            (workload, figure.name, figure.unit): figure.median
-            for workload, result in before.workloads.items()
-            for figure in result.figures
-        }
-        return {
-            (workload, figure.name): gain(figure.unit, earlier[workload, figure.name, figure.unit], figure.median)
-            for workload, result in self.workloads.items()
-            for figure in result.figures
-            if (workload, figure.name, figure.unit) in earlier
-        }
+        found: dict[tuple[str, str], float] = {}
+        for workload, result in self.workloads.items():
+            for figure in result.figures:
+                earlier = before.figure(workload, figure.name)
+                if earlier is not None and earlier.unit == figure.unit:
+                    found[workload, figure.name] = gain(figure.unit, earlier.median, figure.median)
+        return found
 
 
-def summarize(runs: Sequence[Sequence[Figure]], *, targets: bool) -> list[Summary]:
-    """Put the same figures of several runs together; ``targets`` if they were run at full size."""
-    return [_summary(figures, targets) for figures in zip(*runs, strict=True)]
+def summarize(workload: str, runs: Sequence[Sequence[Figure]], *, targets: bool) -> list[Summary]:
+    """Put the same figures of several runs together; ``targets`` if they are Perdure's and were run at full size."""
+    return [_summary(figures, target_of(workload, figures[0].name) if targets else None) for figures in zip(*runs, strict=True)]
 
 
-def _summary(figures: Sequence[Figure], targets: bool) -> Summary:
+def _summary(figures: Sequence[Figure], target: float | None) -> Summary:
     first = figures[0]
     values = [figure.value for figure in figures]
 
@@ -136,7 +159,7 @@ def _summary(figures: Sequence[Figure], targets: bool) -> Summary:
 
     commits = middle(lambda figure: figure.commits)
     return Summary(
-        first.name, first.unit, median(values), min(values), max(values), values, first.target if targets else None,
+        first.name, first.unit, median(values), min(values), max(values), values, target,
         middle(lambda figure: figure.lmdb), middle(lambda figure: figure.bare), first.operations,
         middle(lambda figure: figure.cpu_us), None if commits is None else round(commits),
     )  # fmt: skip

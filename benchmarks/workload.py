@@ -16,10 +16,12 @@ class Workload:
 
     Attributes:
       name: its name on the command line.
-      measures: one line about it.
+      measures: one line about it; begins with its W number if peers do the same.
       run: does it, once; raises if a result is wrong.
+      asked_only: it takes minutes, and runs only if it is named.
     """
 
     name: str
     measures: str
     run: Callable[[Run], Awaitable[list[Figure]]]
+    asked_only: bool = False

@@ -49,7 +49,7 @@ class OrchestrationContext(HttpVerbs, HandlerVerbs):
 
     @property
     def log(self) -> OrchestrationLogger:
-        """A logger that is silent while the code is replayed."""
+        """A logger that is silent while the code is run again over what has already happened (O1)."""
         return OrchestrationLogger(logging.getLogger(f"perdure.orchestration.{self.name}"), {"kernel": self._kernel})
 
     # --- time, ids, randomness

@@ -1,4 +1,4 @@
-"""A cold start: from the start of the process to the first result of a new hub; importing; memory.
+"""W7, a cold start: from the start of the process to the first result of a new hub; importing; memory.
 
 The process opens a new hub, starts an orchestration of one activity, and has its result. Byte code is compiled and files
 are in the page cache: an unmeasured start comes first. Memory is what the process holds after the result (``RssAnon``).
@@ -22,13 +22,13 @@ from ..workload import Workload
 
 
 async def _run(run: Run) -> list[Figure]:
-    await _program("cold_hub", run.folder / "warm-up")
+    await measured_program("cold_hub", run.folder / "warm-up")
     with Timer(run):
-        first, memory = await _program("cold_hub", run.folder / "hub")
-        lmdb, _ = await _program("cold_limits", "lmdb_alone", run.folder / "lmdb")
-        nothing, _ = await _program("cold_limits", "nothing", run.folder)
-        _, imported = await _program("cold_limits", "framework", run.folder)
-        _, dependencies = await _program("cold_limits", "dependencies", run.folder)
+        first, memory = await measured_program("cold_hub", run.folder / "hub")
+        lmdb, _ = await measured_program("cold_limits", "lmdb_alone", run.folder / "lmdb")
+        nothing, _ = await measured_program("cold_limits", "nothing", run.folder)
+        _, imported = await measured_program("cold_limits", "framework", run.folder)
+        _, dependencies = await measured_program("cold_limits", "dependencies", run.folder)
     return [
         Figure("process start to first result", MILLISECONDS, 1e3 * first, lmdb=1e3 * lmdb, bare=1e3 * nothing),
         Figure("import perdure.hub", MILLISECONDS, 1e3 * imported, bare=1e3 * dependencies),
@@ -36,7 +36,7 @@ async def _run(run: Run) -> list[Figure]:
     ]
 
 
-async def _program(module: str, *arguments: str | Path) -> tuple[float, float]:
+async def measured_program(module: str, *arguments: str | Path) -> tuple[float, float]:
     """Seconds from the start of the process until the program has done what it is about, and its own figure."""
     command = [sys.executable, "-m", f"benchmarks.workloads.{module}", *map(str, arguments)]
     started = monotonic()
@@ -45,4 +45,4 @@ async def _program(module: str, *arguments: str | Path) -> tuple[float, float]:
     return reached - started, figure
 
 
-WORKLOAD = Workload("cold", "a fresh process to its first result, importing, memory", _run)
+WORKLOAD = Workload("cold", "W7: a fresh process to its first result, importing, memory", _run)

@@ -14,7 +14,8 @@ import trio
 from perdure.hub import TaskHub
 
 from ..definitions import greetings, hello
-from ..measuring import anonymous_megabytes, check
+from ..measuring import check
+from ..memory import anonymous_megabytes
 
 
 async def first_result(folder: str) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Orchestrations of five async activities, one after another, by 256 clients that start them and wait for the result.
+"""HelloSequence5: orchestrations of five async activities in sequence, by 256 clients that start them and wait for the result.
 
 The same as sequence3 with more steps: the difference of the two is the price of a step. Bare Python: awaiting the same
 function five times.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ..definitions import greetings, hello
 from ..figures import Figure
-from ..measuring import Run, check, closed_loop
+from ..measuring import Run
 from ..workload import Workload
-from .sequence3 import bare_greetings
+from .sequence3 import bare_greetings, greet_all
 
 _STEPS = 5
 _CLIENTS = 256
@@ -18,14 +18,9 @@ _CLIENTS = 256
 
 async def _run(run: Run) -> list[Figure]:
     amount = run.count(6000, _CLIENTS)
-    expected = [f"Hello city {number}" for number in range(_STEPS)]
     async with run.hub([hello, greetings]) as (hub, watch):
-
-        async def orchestrate(_: int) -> None:
-            check("a result", await (await hub.start(greetings, _STEPS)).result(), expected)
-
         with watch.stretch() as stretch:
-            latencies = await closed_loop(_CLIENTS, amount, orchestrate)
+            latencies = await greet_all(hub, _STEPS, amount, _CLIENTS)
     bare = await bare_greetings(_STEPS)
     return [
         stretch.rate("256 clients", amount, bare_seconds=bare * amount),
@@ -33,4 +28,4 @@ async def _run(run: Run) -> list[Figure]:
     ]
 
 
-WORKLOAD = Workload("hello5", "orchestrations of five activities in sequence: 256 clients", _run)
+WORKLOAD = Workload("hello5", "HelloSequence5: orchestrations of five activities in sequence, 256 clients", _run)

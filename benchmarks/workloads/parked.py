@@ -1,67 +1,49 @@
-"""Parked instances: 100,000 orchestrations that wait for an event each, and 200,000 entities with a small state.
+"""W8, parked instances: 10,000 orchestrations wait for an event each; their process is killed; they all go on in a new one.
 
-They are created in groups of 1,000; then the memory of the process is read: what is parked is to cost disk, and no memory
-(``RssAnon``: without mapped files, of which LMDB's is one). A fresh process then opens the hub: the time until
-``wait_idle`` has returned, and its memory. Last it raises an event to 1,000 of them, spread evenly, and waits for their
-results: each is read back and replayed.
+The process is killed with SIGKILL when all are parked. A new one opens the hub: it is *ready* when a new orchestration has its
+result, counted from the start of that process. Then 64 clients raise an event to each of the 10,000, and 64 wait for each
+result: from the first event to the last result. Memory (``RssAnon``, without mapped files) is read when all are parked, when
+the hub is ready again, and a hundred times a second from the second start to the end; what the measuring itself notes down
+counts too.
 
-LMDB alone, opening: opening the same data and reading one record. Bare Python, memory: a process with as many plain
-objects and suspended coroutines, kept nowhere.
+LMDB alone, ready: a process that makes an environment and commits one record; all results: the batches of the second process
+alone, in a new environment. Bare Python, ready: an interpreter that does
+nothing; memory: a process with as many suspended coroutines, kept nowhere.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from typing import Any
+from time import monotonic
 
 import trio
-from perdure.hub import TaskHub
 
-from ..definitions import Account
-from ..figures import MEGABYTES, RATE, Figure
-from ..measuring import HUB_NAME, Run, Timer, anonymous_megabytes
+from ..figures import MEGABYTES, RATE, SECONDS, Figure
+from ..measuring import Run
 from ..workload import Workload
-from .parked_hub import entity_count, entity_key, instance_name, orchestration_count, parked
-
-_GROUP = 1000
+from .cold import measured_program
+from .parked_hub import program, told_then_ended
 
 
 async def _run(run: Run) -> list[Figure]:
-    entities, orchestrations = entity_count(run), orchestration_count(run)
-    # The plain default storage: noting what is written, as other workloads do, would take memory.
-    async with TaskHub(HUB_NAME, [Account, parked], storage=run.folder / "hub") as hub:
-        with Timer(run) as timer:
-            for group in _groups(orchestrations):
-                async with hub.batch() as batch:
-                    for number in group:
-                        batch.start(parked, number, instance_id=instance_name(number))
-            for group in _groups(entities):
-                async with hub.batch() as batch:
-                    for number in group:
-                        batch.signal_entity(Account.at(entity_key(number)), Account.deposit, 1)
-            await hub.wait_idle()
-        memory = anonymous_megabytes()
-        commits = hub.statistics().commits
-    created = orchestrations + entities
-    bare = await _program("bare", run)
-    reopened = await _program("reopen", run)
-    run.foreign_cpu.extend(reopened["foreign_cpu"])
+    amount = run.count(10_000, 10)
+    created = told_then_ended([*program("create"), str(run.folder), str(amount), "0"], kill=True)
+    started = monotonic()
+    done = await trio.run_process([*program("wake"), str(run.folder), str(amount)], capture_stdout=True)
+    woken = json.loads(done.stdout)
+    run.foreign_cpu.extend(woken["foreign_cpu"])
+    bare = await trio.run_process([*program("bare"), str(run.folder), str(amount), "0"], capture_stdout=True)
+    bare_memory = float(json.loads(bare.stdout))
+    lmdb, _ = await measured_program("cold_limits", "lmdb_alone", run.folder / "lmdb")
+    nothing, _ = await measured_program("cold_limits", "nothing", run.folder)
     return [
-        Figure("created", RATE, created / timer.seconds, operations=created, cpu_us=timer.cpu_us(created), commits=commits),
-        Figure("memory after creating", MEGABYTES, memory, bare=bare, target=300),
-        *(Figure(**figure) for figure in reopened["figures"]),
+        Figure("started", RATE, created["rate"], operations=amount, cpu_us=created["cpu_us"], commits=created["commits"]),
+        Figure("memory while parked", MEGABYTES, created["memory"], bare=bare_memory),
+        Figure("ready", SECONDS, woken["ready"] - started, lmdb=lmdb, bare=nothing),
+        Figure("memory when ready", MEGABYTES, woken["memory"]),
+        Figure(**woken["figure"]),
+        Figure("most memory", MEGABYTES, max(created["memory"], woken["peak"]), bare=bare_memory),
     ]
 
 
-def _groups(amount: int) -> list[range]:
-    return [range(first, min(first + _GROUP, amount)) for first in range(0, amount, _GROUP)]
-
-
-async def _program(name: str, run: Run) -> Any:
-    command = [sys.executable, "-m", "benchmarks.workloads.parked_hub", name, str(run.folder), str(run.scale)]
-    done = await trio.run_process(command, capture_stdout=True)
-    return json.loads(done.stdout)
-
-
-WORKLOAD = Workload("parked", "100,000 waiting orchestrations and 200,000 entities: memory, opening, waking 1,000", _run)
+WORKLOAD = Workload("parked", "W8: 10,000 waiting orchestrations, kill -9: ready again, all done, memory", _run)

@@ -20,7 +20,8 @@ from perdure.hub import EntityInfo, Page, TaskHub
 
 from ..definitions import Account
 from ..figures import MEGABYTES, MILLISECONDS, RATE, Figure
-from ..measuring import HUB_NAME, Run, Timer, anonymous_megabytes, check, percentile
+from ..measuring import HUB_NAME, Run, Timer, check, percentile
+from ..memory import anonymous_megabytes
 from ..workload import Workload
 
 _GROUP = 1000
