@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import msgspec
 import trio
-from attrs import frozen
 
 from ..entities.failures import members_of
 from ..entities.ids import check_hub_name
@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@frozen
-class HubOptions:
+class HubOptions(msgspec.Struct, frozen=True):
     """The settings of a hub; see :class:`TaskHub` for what they mean."""
 
     paused: bool = False
@@ -69,7 +68,7 @@ class HubOptions:
     free_space_floor: int = limits.FREE_SPACE_FLOOR_BYTES
     allow_network_filesystem: bool = False
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         for name in ("cache_bytes", "threads_max", "request_ttl", "request_limit", "poison_attempts"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

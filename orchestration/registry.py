@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, cast
 
-from attrs import frozen
+import msgspec
 
 from ..entities.class_definition import define_class
 from ..entities.definition import EntityDefinition, OperationDefinition, signature_codecs
@@ -25,8 +25,7 @@ from .definition import Activity, Orchestrator
 from .errors import UnknownActivity, UnknownOrchestrator
 
 
-@frozen
-class OrchestratorDefinition:
+class OrchestratorDefinition(msgspec.Struct, frozen=True):
     """An orchestrator, ready to run.
 
     Attributes:
@@ -48,8 +47,7 @@ class OrchestratorDefinition:
         return self.function(context, *arguments)
 
 
-@frozen
-class ActivityDefinition:
+class ActivityDefinition(msgspec.Struct, frozen=True):
     """An activity, ready to run.
 
     Attributes:

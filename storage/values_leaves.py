@@ -26,7 +26,7 @@ from typing import Any, Final, Literal, cast
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
-from attrs import frozen
+import msgspec
 
 from .values_refusal import Refusal, describe, lone_surrogate
 
@@ -50,8 +50,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _COMPLEX: Final = struct.Struct(">dd")
 
 
-@frozen
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """How the values of one class are stored.
 
     Attributes:
