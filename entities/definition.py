@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from attrs import frozen
+import msgspec
 
 from ..storage.values import Codec, Values
 from .context import EntityContext
@@ -32,8 +32,7 @@ class Live(Protocol):
     _perdure_context: EntityContext | None
 
 
-@frozen
-class OperationDefinition:
+class OperationDefinition(msgspec.Struct, frozen=True):
     """One operation.
 
     Attributes:
@@ -53,8 +52,7 @@ class OperationDefinition:
     read_only: bool = False
 
 
-@frozen
-class EntityDefinition:
+class EntityDefinition(msgspec.Struct, frozen=True):
     """One kind of entity, ready to run.
 
     Attributes:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ..storage.later import names_loaded_later
 from .activity_context import ActivityContext, activity_context
 from .cleaning import CleanedEntities
 from .client_batch import ClientBatch
 from .clock import trio_clock
 from .delayed_verbs import DelayedSignal
-from .describing import EntityDescription, InstanceDescription
 from .errors import HubClosed, LimitReached, RequestMismatch, WorkerProcessDied
-from .folders import copy_hub, delete_hub, list_hubs
 from .instance import Instance
 from .letter_verbs import DeadLetter
 from .queries import EntityInfo, Page
-from .reader import HubReader
 from .statistics import HubStatistics
 from .status import InstanceStatus
 from .task_hub import TaskHub
-from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .describing import EntityDescription, InstanceDescription
+    from .folders import copy_hub, delete_hub, list_hubs
+    from .reader import HubReader
+    from .waiting import Waiting
+else:
+    __getattr__, __dir__ = names_loaded_later(
+        __name__,
+        {
+            "EntityDescription": "describing",
+            "HubReader": "reader",
+            "InstanceDescription": "describing",
+            "Waiting": "waiting",
+            "copy_hub": "folders",
+            "delete_hub": "folders",
+            "list_hubs": "folders",
+        },
+    )
 
 __all__ = [
     "ActivityContext",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+import msgspec
 
 from ..storage import tables
 from ..storage.store import Batch, Commit, Writes
@@ -21,8 +21,7 @@ def _no_writes() -> Writes:
     return {table: {} for table in tables.TABLES}
 
 
-@define(eq=False)
-class OpenBatch:
+class OpenBatch(msgspec.Struct, eq=False):
     """A batch that still grows, or is on its way to disk.
 
     Attributes:
@@ -45,15 +44,15 @@ class OpenBatch:
     number: int
     opened_at: float = 0.0
     opened_turns: int = 0
-    writes: Writes = field(factory=_no_writes)
-    cells: list[AnyCell] = field(factory=list)
-    acks: list[tuple[Ack, Any]] = field(factory=list)
-    activities: dict[bytes, ActivityRecord] = field(factory=dict)
-    cancelled: list[bytes] = field(factory=list)
-    operations: list[tuple[EntityCell, int]] = field(factory=list)
-    finished: list[OrchestrationRecord] = field(factory=list)
-    requests: list[str] = field(factory=list)
-    settled: dict[bytes, bytes] = field(factory=dict)
+    writes: Writes = msgspec.field(default_factory=_no_writes)
+    cells: list[AnyCell] = msgspec.field(default_factory=list)
+    acks: list[tuple[Ack, Any]] = msgspec.field(default_factory=list)
+    activities: dict[bytes, ActivityRecord] = msgspec.field(default_factory=dict)
+    cancelled: list[bytes] = msgspec.field(default_factory=list)
+    operations: list[tuple[EntityCell, int]] = msgspec.field(default_factory=list)
+    finished: list[OrchestrationRecord] = msgspec.field(default_factory=list)
+    requests: list[str] = msgspec.field(default_factory=list)
+    settled: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     sealed: Batch | None = None
     commit: Commit | None = None
 

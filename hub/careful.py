@@ -24,8 +24,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
 import trio
-from attrs import define
 
 from ..entities.errors import Poisoned
 from ..entities.failures import FailureDetails
@@ -44,8 +44,7 @@ _RESTED: Final = b"rested"
 _SUSPECT: Final = b"suspect:"
 
 
-@define(eq=False)
-class Trial:
+class Trial(msgspec.Struct, eq=False):
     """One thing that is done by itself.
 
     Attributes:

@@ -1,25 +1,21 @@
-"""``hub.describe``: why an instance is where it is (L9).
+"""What ``hub.describe`` tells: why an instance is where it is (L9).
 
-It shows this moment, what is not on disk yet included.
+It shows this moment, what is not on disk yet included. It is imported when somebody asks.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import overload
 
-import trio
 from attrs import frozen
 
 from ..entities.failures import FailureDetails
-from ..entities.ids import EntityId, check_instance_id
+from ..entities.ids import EntityId
 from ..entities.messages import LockRequest, Operation, SectionId
-from ..orchestration.errors import InstanceNotFound
 from ..orchestration.kernel import Kernel
 from ..orchestration.status import RuntimeStatus
 from .cells import EntityCell, OrchestrationCell
 from .clock import as_datetime
-from .opening import OpenableHub
 from .runtime import Runtime
 from .waiting import Past, Waiting, waiting_for_events, waiting_for_locks, waiting_for_work
 
@@ -95,7 +91,8 @@ class InstanceDescription:
     failure: FailureDetails | None
 
 
-def _describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDescription:
+def describe_instance(runtime: Runtime, cell: OrchestrationCell) -> InstanceDescription:
+    """What a cell shows of its orchestration, whose code is in memory if it is needed."""
     machine = cell.machine
     record, kernel = machine.record, machine.kernel
     assert record is not None
@@ -122,38 +119,3 @@ def _waiting_for(runtime: Runtime, cell: OrchestrationCell, kernel: Kernel) -> l
         *waiting_for_events(kernel.events.wanted),
         *waiting_for_locks(sections, lambda entity_id: runtime.residence.entity(entity_id).machine, past),
     ]
-
-
-class DescribeVerbs(OpenableHub):
-    """Describe entities and orchestrations."""
-
-    @overload
-    async def describe(self, target: EntityId) -> EntityDescription: ...
-    @overload
-    async def describe(self, target: str) -> InstanceDescription: ...
-    async def describe(self, target: EntityId | str) -> EntityDescription | InstanceDescription:
-        """Why an entity or an orchestration is where it is, at this moment (L9).
-
-        Args:
-          target: an entity id, such as ``Account.at("alice")``, or an instance id.
-
-        Raises:
-          InstanceNotFound: there is no such instance. (An entity that does not exist is described as such.)
-          TypeError, ValueError: it is neither, or not allowed.
-          HubClosed: the hub is not open.
-        """
-        runtime = self._open_runtime()
-        await trio.lowlevel.checkpoint()
-        if isinstance(target, EntityId):
-            return describe_entity(runtime.residence.entity(target))
-        if not isinstance(target, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-            raise TypeError(
-                f"describe takes an entity id or an instance id; an instance id is a str, not {type(target).__name__}"
-            )
-        cell = runtime.residence.orchestration(check_instance_id(target))
-        if cell is None or cell.machine.record is None:
-            raise InstanceNotFound(f"there is no instance {target!r}")
-        if cell.machine.needs_history:
-            runtime.residence.revive(cell, runtime.clock.now())
-            runtime.engine.touch(cell, arrived=0)
-        return _describe_instance(runtime, cell)

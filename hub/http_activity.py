@@ -1,7 +1,7 @@
 """The activity that each hub has for ``ctx.call_http``, and the client behind it.
 
 There is one client for a hub, made with the first request and closed with the hub. A hub that makes no requests pays nothing
-for this, and needs no httpx.
+for this, not even its import, and needs no httpx.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..orchestration.decorators import activity
+from ..orchestration.http_defaults import HTTP_ACTIVITY
 from ..orchestration.http_message import HttpRequest, HttpResponse
-from ..orchestration.http_verbs import HTTP_ACTIVITY
 from . import limits
 
 if TYPE_CHECKING:
@@ -29,17 +29,9 @@ class HttpActivity:
 
     Attributes:
       activity: the activity itself.
-
-    Raises:
-      TypeError: what was given is no transport.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
-        if transport is not None and not hasattr(transport, "handle_async_request"):
-            raise TypeError(
-                "http_transport is an asynchronous transport, such as httpx.AsyncHTTPTransport() or httpx.MockTransport(function), "
-                f"not {type(transport).__name__}: {transport!r}"
-            )
         self._transport = transport
         self._client: HttpClient | None = None
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import msgspec
 import trio
-from attrs import frozen
 
 from ..entities.failures import members_of
 from ..entities.ids import check_hub_name
 from ..entities.times import due_time
+from ..orchestration.http_defaults import HTTP_ACTIVITY
 from ..orchestration.registry import Registry
 from ..storage.coded_store import CodedStore
 from ..storage.errors import StorageError
-from ..storage.lmdb_store import LmdbStore
 from ..storage.record_codec import RecordCodec, check_codec
 from ..storage.values import Values
 from . import limits
@@ -32,7 +32,6 @@ from .clock import HubClock, wall_clock
 from .committed import CommittedHub
 from .committer import last_time
 from .errors import HubClosed
-from .http_activity import HttpActivity
 from .retention_setting import adopt_retention, retention_differs
 from .runtime import Runtime, new_instance_id
 from .space import Space
@@ -42,14 +41,15 @@ if TYPE_CHECKING:
     import cattrs
     import httpx
 
+    from ..orchestration.definition import Activity
     from ..storage.store import CommittedStore, Store
+    from .http_activity import HttpActivity
 
 
 _log = logging.getLogger(__name__)
 
 
-@frozen
-class HubOptions:
+class HubOptions(msgspec.Struct, frozen=True):
     """The settings of a hub; see :class:`TaskHub` for what they mean."""
 
     paused: bool = False
@@ -72,7 +72,7 @@ class HubOptions:
     free_space_floor: int = limits.FREE_SPACE_FLOOR_BYTES
     allow_network_filesystem: bool = False
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         for name in (
             "cache_bytes",
             "threads_max",
@@ -101,6 +101,11 @@ class HubOptions:
                 raise ValueError(f"{name} is a number of bytes, {least} or more, not {value!r}")
         if self.on_storage_error not in ("retry", "stop"):
             raise ValueError(f"on_storage_error is 'retry' or 'stop', not {self.on_storage_error!r}")
+        if self.http_transport is not None and not hasattr(self.http_transport, "handle_async_request"):
+            raise TypeError(
+                "http_transport is an asynchronous transport, such as httpx.AsyncHTTPTransport() or httpx.MockTransport(function), "
+                f"not {type(self.http_transport).__name__}: {self.http_transport!r}"
+            )
 
 
 class OpenableHub(CommittedHub):
@@ -111,8 +116,8 @@ class OpenableHub(CommittedHub):
         self._options = options
         converter = options.converter() if callable(options.converter) else options.converter
         self._registry = Registry(Values(converter, options.value_bytes_max), new_instance_id)
-        self._http = HttpActivity(options.http_transport)
-        self._registry.provide(self._http.activity)
+        self._http: HttpActivity | None = None
+        self._registry.provide(HTTP_ACTIVITY, self._http_activity)
         self._registry.define(definitions)
         activities = (definition.activity for definition in self._registry.activities.values())
         self._workers = WorkerSettings(
@@ -125,6 +130,8 @@ class OpenableHub(CommittedHub):
         if not isinstance(storage, str | Path) and not hasattr(storage, "submit"):
             raise TypeError(f"storage is the path of a folder, or a store, not {type(storage).__name__}: {storage!r}")
         if isinstance(storage, str | Path):
+            from ..storage.lmdb_store import LmdbStore  # noqa: PLC0415 - 4 ms, and a hub in another store needs no LMDB
+
             storage = LmdbStore(Path(storage) / self._name, allow_network_filesystem=options.allow_network_filesystem)
         elif options.allow_network_filesystem:
             raise ValueError(
@@ -236,10 +243,18 @@ class OpenableHub(CommittedHub):
             try:
                 runtime.close()
             finally:
-                await self._http.aclose()
+                if self._http is not None:
+                    await self._http.aclose()
         if runtime.crash is not None and (exc is None or _follows_from_a_stop(exc)):
             raise runtime.crash
         return None
+
+    def _http_activity(self) -> Activity[Any, *tuple[Any, ...]]:
+        """What makes the requests of ``ctx.call_http``; asked for with the first one."""
+        from .http_activity import HttpActivity  # noqa: PLC0415 - most programs make none
+
+        self._http = HttpActivity(self._options.http_transport)
+        return self._http.activity
 
     def _set_paused(self, paused: bool) -> None:
         runtime = self._open_runtime()

@@ -25,7 +25,6 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import msgspec
-from attrs import frozen
 
 from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord
@@ -50,8 +49,7 @@ class SplitRecord(PlainData, frozen=True, array_like=True, tag="split"):
     record: msgspec.Raw
 
 
-@frozen
-class Payload:
+class Payload(PlainData, frozen=True):
     """A value that is stored apart: its bytes, and its key in the table ``payloads``."""
 
     value: bytes

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic, Self, TypeVar
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from ..entities.errors import StateUnreadable, UnknownEntity
 from ..entities.ids import EntityId, check_entity_name, check_no_surrogates
@@ -76,11 +76,10 @@ def _text(value: object, what: str) -> None:
     check_no_surrogates(value, what)
 
 
-@frozen
 class InstanceFilter:
     """Which instances are meant; all conditions must hold, and one that is ``None`` always does.
 
-    Attributes:
+    Args:
       status: one of these runtime statuses.
       created_from, created_to: created at or after the one, before the other; aware datetimes.
       id_prefix: the instance id begins with this.
@@ -92,22 +91,29 @@ class InstanceFilter:
       TypeError: the prefix, the name or a tag is no text.
     """
 
-    status: frozenset[RuntimeStatus] | None = field(default=None, converter=_statuses)
-    created_from: int | None = field(default=None, converter=_microseconds)
-    created_to: int | None = field(default=None, converter=_microseconds)
-    id_prefix: str = ""
-    name: str | None = None
-    tags: Mapping[str, str] | None = None
-
-    def __attrs_post_init__(self) -> None:
-        _text(self.id_prefix, "id_prefix")
-        if self.name is not None:
-            _text(self.name, "name")
-        if self.tags is not None:
-            if not isinstance(self.tags, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
-                raise TypeError(f"tags is a mapping of str to str, not {type(self.tags).__name__}: {self.tags!r}")
-            for tag in itertools.chain(self.tags, self.tags.values()):
+    def __init__(
+        self,
+        status: Iterable[RuntimeStatus | str] | RuntimeStatus | str | None,
+        created_from: datetime | None,
+        created_to: datetime | None,
+        id_prefix: str,
+        name: str | None,
+        tags: Mapping[str, str] | None,
+    ) -> None:
+        _text(id_prefix, "id_prefix")
+        if name is not None:
+            _text(name, "name")
+        if tags is not None:
+            if not isinstance(tags, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+                raise TypeError(f"tags is a mapping of str to str, not {type(tags).__name__}: {tags!r}")
+            for tag in itertools.chain(tags, tags.values()):
                 _text(tag, "a tag")
+        self.status = _statuses(status)
+        self.created_from = _microseconds(created_from)
+        self.created_to = _microseconds(created_to)
+        self.id_prefix = id_prefix
+        self.name = name
+        self.tags = tags
 
     def matches(self, record: OrchestrationRecord) -> bool:
         """Whether a record is meant; its id has the prefix."""
@@ -120,11 +126,10 @@ class InstanceFilter:
         )
 
 
-@frozen
 class EntityFilter:
     """Which entities are meant; all conditions must hold, and one that is ``None`` always does.
 
-    Attributes:
+    Args:
       name: the entity's name.
       key_prefix: the key begins with this; needs ``name``.
       operated_from, operated_to: last operation at or after the one, before the other; aware datetimes.
@@ -134,15 +139,14 @@ class EntityFilter:
       TypeError: the name or the key prefix is no text.
     """
 
-    name: str | None = field(default=None, converter=lambda name: None if name is None else check_entity_name(name))
-    key_prefix: str = ""
-    operated_from: int | None = field(default=None, converter=_microseconds)
-    operated_to: int | None = field(default=None, converter=_microseconds)
-
-    def __attrs_post_init__(self) -> None:
-        _text(self.key_prefix, "key_prefix")
-        if self.key_prefix and self.name is None:
+    def __init__(self, name: str | None, key_prefix: str, operated_from: datetime | None, operated_to: datetime | None) -> None:
+        _text(key_prefix, "key_prefix")
+        if key_prefix and name is None:
             raise ValueError("key_prefix is given without name; keys are ordered within a name")
+        self.name = None if name is None else check_entity_name(name)
+        self.key_prefix = key_prefix
+        self.operated_from = _microseconds(operated_from)
+        self.operated_to = _microseconds(operated_to)
 
     def matches(self, record: EntityRecord) -> bool:
         """Whether a record is meant: of an entity that exists; its id has the prefix."""

@@ -19,7 +19,7 @@ from .cleaning import CleanVerbs
 from .client_batch import ClientBatch
 from .clock import wall_clock
 from .delayed_verbs import DelayedVerbs
-from .describing import DescribeVerbs
+from .describe_verbs import DescribeVerbs
 from .entity_verbs import EntityReadVerbs, EntityVerbs
 from .letter_verbs import LetterVerbs
 from .opening import HubOptions

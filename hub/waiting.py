@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import frozen
 
 from ..entities.failures import FailureDetails
 from ..entities.ids import EntityId
@@ -64,8 +65,7 @@ class Waiting:
         return self.what
 
 
-@define
-class Past:
+class Past(msgspec.Struct):
     """What a journal tells of the steps that are open.
 
     Attributes:
@@ -73,8 +73,8 @@ class Past:
       errors: how its last attempt failed.
     """
 
-    asked: dict[str, int] = field(factory=dict)
-    errors: dict[str, FailureDetails] = field(factory=dict)
+    asked: dict[str, int] = msgspec.field(default_factory=dict)
+    errors: dict[str, FailureDetails] = msgspec.field(default_factory=dict)
 
     @classmethod
     def of(cls, journal: Iterable[HistoryEntry]) -> Past:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
-from attrs import frozen
 
 from ..orchestration.errors import InstanceNotFound
 from .ack import Ack
@@ -23,8 +23,7 @@ Condition = Callable[["OrchestrationRecord"], bool]
 Lookup = Callable[[str], "OrchestrationRecord | None"]
 
 
-@frozen(eq=False)
-class _Watch:
+class _Watch(msgspec.Struct, frozen=True, eq=False):
     condition: Condition
     ack: Ack
 

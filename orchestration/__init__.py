@@ -5,7 +5,10 @@ Everything here is sans-io: a turn takes messages and returns journal entries an
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..entities.failures import FailureDetails
+from ..storage.later import names_loaded_later
 from .context import OrchestrationContext
 from .decorators import activity, orchestrator
 from .definition import Activity, Orchestrator
@@ -33,12 +36,16 @@ from .errors import (
     UnknownOrchestrator,
     UpdateFailed,
 )
-from .http_message import HttpHeaders, HttpResponse
 from .nursery import Nursery
 from .retry import RetryPolicy
 from .scopes import CancelScope
 from .status import RuntimeStatus
 from .tasks import DurableTask
+
+if TYPE_CHECKING:
+    from .http_message import HttpHeaders, HttpResponse
+else:
+    __getattr__, __dir__ = names_loaded_later(__name__, {"HttpHeaders": "http_message", "HttpResponse": "http_message"})
 
 __all__ = [
     "Activity",

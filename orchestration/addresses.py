@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 import msgspec
-from attrs import field, frozen
 
+from ..storage.plain_data import PlainData
 from .history import WORK, Action, CallEntity, HistoryEntry, LockEntities, ReleaseLocks, Rewound
 from .messages import OrchestrationMessage, SectionGranted, TaskResult, TimerDue
 
@@ -24,8 +24,7 @@ ADDRESSED: Final = (*WORK, LockEntities)
 """Actions that are answered."""
 
 
-@frozen
-class Addresses:
+class Addresses(PlainData, frozen=True):
     """The addresses of one execution.
 
     Attributes:
@@ -33,7 +32,7 @@ class Addresses:
     """
 
     generation: int = 0
-    _changed: dict[str, str] = field(factory=dict)
+    _changed: dict[str, str] = msgspec.field(default_factory=dict)
 
     @classmethod
     def of(cls, history: list[HistoryEntry]) -> Addresses:

@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import define, field, frozen
+import msgspec
 
 from ..entities.failures import FailureDetails
 from ..entities.messages import Failure, Outcome, ReplyTo, Success
@@ -25,8 +25,7 @@ from .history import UpdateReceived
 from .strand import Strand
 
 
-@frozen
-class Handler:
+class Handler(msgspec.Struct, frozen=True):
     """What answers a query or an update.
 
     Attributes:
@@ -42,8 +41,7 @@ class Handler:
     validate: Callable[..., object] | None = None
 
 
-@define(eq=False)
-class Handlers:
+class Handlers(msgspec.Struct, eq=False):
     """The handlers of one execution, and the updates that run.
 
     Attributes:
@@ -53,11 +51,11 @@ class Handlers:
       answers: numbers and outcomes of updates that have ended since the machine last looked.
     """
 
-    queries: dict[str, Handler] = field(factory=dict)
-    updates: dict[str, Handler] = field(factory=dict)
-    unanswered: dict[int, ReplyTo | None] = field(factory=dict)
-    answered: set[int] = field(factory=set)
-    answers: list[tuple[int, ReplyTo | None, Outcome]] = field(factory=list)
+    queries: dict[str, Handler] = msgspec.field(default_factory=dict)
+    updates: dict[str, Handler] = msgspec.field(default_factory=dict)
+    unanswered: dict[int, ReplyTo | None] = msgspec.field(default_factory=dict)
+    answered: set[int] = msgspec.field(default_factory=set)
+    answers: list[tuple[int, ReplyTo | None, Outcome]] = msgspec.field(default_factory=list)
     _received: int = 0
 
     def query(self, instance_id: str, name: str, arguments: bytes) -> Outcome:
@@ -99,8 +97,7 @@ class Handlers:
             self.answers.append((number, reply_to, outcome))
 
 
-@define(eq=False)
-class _Run:
+class _Run(msgspec.Struct, eq=False):
     """An update that runs; the kernel takes it for the nursery of its task."""
 
     handlers: Handlers

@@ -15,10 +15,8 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from .http_defaults import HTTP_RESPONSE_BYTES_MAX
 from .http_url import checked_url, origin_of, resolved
-
-HTTP_RESPONSE_BYTES_MAX: Final = 1024 * 1024
-"""The longest body of a response, unless the call says otherwise: it is kept in the journal."""
 
 CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-functions-key"})
 """Headers that are never sent to another origin, in lower case."""

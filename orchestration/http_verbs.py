@@ -1,39 +1,21 @@
 """``ctx.call_http``: Durable Functions' HTTP call, which polls a server that answers 202 until it is done.
 
-Each request is an activity, each wait a durable timer; so a call that polls for hours survives restarts, and while it waits
-it holds no thread and no connection. Poll ``n`` of step ``3`` has the number ``3p{n}``, its attempts and waits are numbered
-like those of any step (:mod:`.retry`).
+What it does is in :mod:`.http_call`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ..entities.messages import Failure
-from ..entities.times import due_time
 from .calls import CallVerbs
-from .errors import ActivityFailed
-from .history import ScheduleActivity, StartTimer
-from .http_message import HTTP_RESPONSE_BYTES_MAX, HttpRequest, HttpResponse, request_of
-from .http_polling import next_poll
-from .http_url import place_of
-from .plan import Plan, PlannedTask
-from .retry import RetryPolicy, checked_retry, wait_id
-from .retrying import attempts
+from .http_defaults import HTTP_ACTIVITY, HTTP_RESPONSE_BYTES_MAX, HTTP_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from ..entities.messages import Outcome
-    from .kernel import Kernel
-    from .registry import ActivityDefinition
+    from .http_message import HttpResponse
+    from .retry import RetryPolicy
     from .tasks import DurableTask
-
-HTTP_ACTIVITY: Final = "perdure.http"
-"""The name of the activity that makes a request; each hub defines it."""
-
-HTTP_TIMEOUT_SECONDS: Final = 100.0
-"""How long one request may take if the call does not say, as in Durable Functions."""
 
 
 class HttpVerbs(CallVerbs):
@@ -93,44 +75,9 @@ class HttpVerbs(CallVerbs):
           ValueError: the URL, a header, a duration or a number is not allowed.
           TypeError: something is of another type, or the content is nothing that JSON can say.
         """
+        from .http_call import http_call  # noqa: PLC0415 - most programs make none: see .http_defaults
+        from .http_message import request_of  # noqa: PLC0415 - the same
+
         request = request_of(method, url, headers, content, secret_headers, response_bytes_max)
-        checked_retry(retry)
-        kernel = self._kernel
-        limit = None
-        if total_timeout is not None:
-            due = due_time(total_timeout, kernel.now)
-            limit = (due, f"the total timeout of {(due - kernel.now) / 1_000_000:g} s has passed")
-        seconds = None if timeout is None else due_time(timeout, 0) / 1_000_000
         definition = self._registry.activity(HTTP_ACTIVITY)
-        what = f"{request.method} {place_of(request.url)}"
-        number = kernel.next_number()
-        plan = _calling(kernel, definition, number, request, seconds, retry, polls=asynchronous_pattern)
-        return PlannedTask(kernel, number, definition.result, lambda failure: ActivityFailed(what, failure), plan, limit=limit)
-
-
-def _calling(
-    kernel: Kernel,
-    definition: ActivityDefinition,
-    step: str,
-    request: HttpRequest,
-    timeout: float | None,
-    retry: RetryPolicy | None,
-    *,
-    polls: bool,
-) -> Plan:
-    """A request, and the polls that follow from its answers."""
-
-    def sending(number: str, encoded: bytes) -> Plan:
-        return attempts(kernel, number, retry, lambda attempt: ScheduleActivity(attempt, HTTP_ACTIVITY, encoded, timeout))
-
-    number, polled = step, 0
-    while True:
-        outcome: Outcome = yield from sending(number, definition.arguments.encode((request,)))
-        if not polls or isinstance(outcome, Failure):
-            return outcome
-        poll = next_poll(request, definition.result.decode(outcome.value), kernel.now, polling=polled > 0)
-        if poll is None:
-            return outcome
-        polled += 1
-        number, request = f"{step}p{polled}", poll.request
-        yield StartTimer(wait_id(number, 1), poll.due)
+        return http_call(self._kernel, definition, request, timeout, total_timeout, retry, polls=asynchronous_pattern)

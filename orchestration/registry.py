@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, cast
 
-from attrs import frozen
+import msgspec
 
 from ..entities.class_definition import define_class
 from ..entities.definition import EntityDefinition, OperationDefinition, signature_codecs
@@ -25,8 +25,7 @@ from .definition import Activity, Orchestrator
 from .errors import UnknownActivity, UnknownOrchestrator
 
 
-@frozen
-class OrchestratorDefinition:
+class OrchestratorDefinition(msgspec.Struct, frozen=True):
     """An orchestrator, ready to run.
 
     Attributes:
@@ -48,8 +47,7 @@ class OrchestratorDefinition:
         return self.function(context, *arguments)
 
 
-@frozen
-class ActivityDefinition:
+class ActivityDefinition(msgspec.Struct, frozen=True):
     """An activity, ready to run.
 
     Attributes:
@@ -77,7 +75,7 @@ class Registry:
         self.orchestrators: dict[tuple[str, str | None], OrchestratorDefinition] = {}
         self.activities: dict[str, ActivityDefinition] = {}
         self.new_instance_id = new_instance_id
-        self._provided: dict[str, Activity[Any, *tuple[Any, ...]]] = {}
+        self._provided: dict[str, Callable[[], Activity[Any, *tuple[Any, ...]]]] = {}
         self._operations: dict[tuple[str, object], OperationDefinition] = {}
         self._strangers: dict[Callable[..., Any], ActivityDefinition] = {}
         self._handlers: dict[types.CodeType, tuple[Codec[tuple[Any, ...]], Codec[Any]]] = {}
@@ -99,9 +97,9 @@ class Registry:
             else:
                 self._define_one(definition)
 
-    def provide(self, activity: Activity[Any, *tuple[Any, ...]]) -> None:
-        """Have an activity of the hub's own, whose types are worked out when it is first needed; its name is then taken."""
-        self._provided[activity.name] = activity
+    def provide(self, name: str, make: Callable[[], Activity[Any, *tuple[Any, ...]]]) -> None:
+        """Have an activity of the hub's own, which is made when it is first needed; the name is taken at once."""
+        self._provided[name] = make
 
     def _define_module(self, module: types.ModuleType) -> None:
         found: list[object] = [
@@ -265,7 +263,7 @@ class Registry:
         """The activity of that name, if this hub has one."""
         found = self.activities.get(name)
         if found is None and name in self._provided:
-            found = self.activities[name] = self._activity(self._provided[name])
+            found = self.activities[name] = self._activity(self._provided[name]())
         return found
 
     def callable_activity(self, activity: object) -> ActivityDefinition:

@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import define, field
+import msgspec
 
 from ..entities.failures import failure_of, members_of
 from .history import (
@@ -52,8 +52,7 @@ from .kernel import Kernel
 from .retry import step_and_attempt
 
 
-@define
-class Rewinding:
+class Rewinding(msgspec.Struct, eq=False):
     """An execution that was run again without what it failed of.
 
     Attributes:
@@ -66,14 +65,14 @@ class Rewinding:
 
     kernel: Kernel
     context: Any
-    journal: list[HistoryEntry] = field(factory=list)
-    fresh: dict[str, Action] = field(factory=dict)
+    journal: list[HistoryEntry] = msgspec.field(default_factory=list)
+    fresh: dict[str, Action] = msgspec.field(default_factory=dict)
     error: BaseException | None = None
-    _old: dict[str, Action] = field(factory=dict)
-    _early: dict[str, Event] = field(factory=dict)
-    _due: deque[Event] = field(factory=deque)
-    _cancelled: set[str] = field(factory=set)
-    _failed: set[str] = field(factory=set)
+    _old: dict[str, Action] = msgspec.field(default_factory=dict)
+    _early: dict[str, Event] = msgspec.field(default_factory=dict)
+    _due: deque[Event] = msgspec.field(default_factory=deque)
+    _cancelled: set[str] = msgspec.field(default_factory=set)
+    _failed: set[str] = msgspec.field(default_factory=set)
 
     def run(self, history: list[HistoryEntry], without: set[str]) -> None:
         """Run the code with what is in the old journal, except the failures of some steps (of all their attempts)."""

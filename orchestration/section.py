@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import define, field
+import msgspec
 
 from ..entities.ids import EntityId
 from .errors import LockRuleError
@@ -22,8 +22,7 @@ class PendingCall(Protocol):
         ...
 
 
-@define(eq=False)
-class Section:
+class Section(msgspec.Struct, eq=False):
     """A section that is open, or asked for.
 
     Attributes:
@@ -34,7 +33,7 @@ class Section:
 
     id: str
     entities: tuple[EntityId, ...]
-    pending: dict[EntityId, PendingCall] = field(factory=dict)
+    pending: dict[EntityId, PendingCall] = msgspec.field(default_factory=dict)
 
     def check_call(self, target: EntityId) -> None:
         """Refuse a call to an entity that is not locked, and a second one beside a pending one (L3).

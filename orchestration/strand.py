@@ -6,7 +6,7 @@ import contextvars
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from attrs import define, frozen
+import msgspec
 
 from ..entities.failures import FailureDetails
 from ..storage.values import Codec
@@ -73,8 +73,7 @@ class Body(Protocol):
         ...
 
 
-@frozen
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """How the code ended: with an encoded value, with a failure, cancelled, or to continue as new."""
 
     value: bytes | None = None
@@ -83,8 +82,7 @@ class Ending:
     continued: ContinueAsNew | None = None
 
 
-@define(eq=False)
-class Strand:
+class Strand(msgspec.Struct, eq=False):
     """One task of the code: the root, or a child of a nursery.
 
     Attributes:

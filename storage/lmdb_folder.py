@@ -21,16 +21,16 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import lmdb
-from attrs import asdict, frozen
+import msgspec
 
 from .errors import HubInUse, StorageUnusable
+from .plain_data import PlainData
 from .tables import TABLES
 
 FORMAT_VERSION: Final = 1
@@ -47,8 +47,7 @@ FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 
 
-@frozen
-class HubHeader:
+class HubHeader(PlainData, frozen=True):
     """What a hub is, as its marker and its header record say.
 
     Attributes:
@@ -68,7 +67,7 @@ class HubHeader:
 
     def to_bytes(self) -> bytes:
         """The header as JSON."""
-        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     @classmethod
     def from_bytes(cls, written: bytes, place: str) -> HubHeader:
@@ -78,9 +77,8 @@ class HubHeader:
           StorageUnusable: it is damaged, of another product, or written by a newer program.
         """
         try:
-            fields = cast("dict[str, Any]", json.loads(written))
-            header = cls(str(fields["product"]), int(fields["format"]), str(fields["hub_id"]))
-        except (ValueError, KeyError, TypeError) as error:
+            header = msgspec.json.decode(written, type=cls)
+        except msgspec.DecodeError as error:
             raise StorageUnusable(f"{place} is damaged ({error}). Restore the hub from a backup") from error
         if header.product != _PRODUCT:
             raise StorageUnusable(f"{place} says that this is a store of {header.product!r}, not of {_PRODUCT!r}")

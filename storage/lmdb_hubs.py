@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
-from attrs import evolve
+import msgspec
 
 from .batch_rules import HEADER_KEY
 from .errors import StorageUnusable
@@ -87,7 +87,9 @@ def copy_folder(source: Path, target: Path) -> None:
                 with open_environment(source, MAP_BYTES_AT_CREATION) as environment:
                     environment.copy(str(builder.temporary), compact=True)
                 header = _renew_header(builder.temporary)
-                builder.finish(header, None if witness is None else evolve(witness, left=Left.CLOSED, boot_id=""))
+                builder.finish(
+                    header, None if witness is None else msgspec.structs.replace(witness, left=Left.CLOSED, boot_id="")
+                )
         except (OSError, lmdb.Error) as error:
             raise StorageUnusable(f"the hub {source} cannot be copied to {target}: {error}") from error
 

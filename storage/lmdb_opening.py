@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import lmdb
-from attrs import evolve, frozen
+import msgspec
 
 from . import forking, lmdb_folder
 from .batch_rules import COMMIT_KEY, HEADER_KEY
@@ -43,8 +43,7 @@ _log = logging.getLogger(__name__)
 _FINDINGS_SHOWN: Final = 3
 
 
-@frozen
-class Engine:
+class Engine(msgspec.Struct, frozen=True):
     """What exists while a store is open."""
 
     environment: lmdb.Environment
@@ -85,16 +84,15 @@ def stop(engine: Engine) -> None:
         return
     try:
         engine.writer.stop()
+        verified = engine.verification is None or engine.verification.ended
         if engine.verification is not None:
-            if not engine.verification.ended:
-                engine.witness.suspect()
             engine.verification.stop()
         if engine.writer.broken is not None:
             engine.witness.suspect()
         engine.environment.close()
         with suppress(OSError, PerdureError):  # only saves a walk over the file at the next opening
             pad_to_last_page(engine.data_file)
-        engine.witness.close()
+        engine.witness.close(in_order=verified)
     finally:
         engine.lock.release()
 
@@ -147,7 +145,7 @@ def _become_owner(
         meta = LmdbTable(environment.open_db(META.encode(), transaction, create=False), RecordSeal(META))
         stored = transaction.get(HEADER_KEY, b"", meta.handle)
         written = HubHeader.from_bytes(meta.seal.unseal(HEADER_KEY, stored), f"the header record in {folder}")
-        if written != evolve(header, format=written.format):
+        if written != msgspec.structs.replace(header, format=written.format):
             raise StorageUnusable(
                 f"the data file in {folder} is of hub {written.hub_id}, the marker beside it of hub {header.hub_id}: "
                 "they do not belong together. Restore the whole folder from one backup"
@@ -162,7 +160,7 @@ def _become_owner(
         _refuse_regress(folder, record, testimony)
         if is_old:
             migrate(transaction, tables, folder, written.format, present)
-            written = evolve(written, format=present)
+            written = msgspec.structs.replace(written, format=present)
             transaction.put(HEADER_KEY, meta.seal.seal(HEADER_KEY, written.to_bytes()), db=meta.handle)
         record = CommitRecord(record.number, record.epoch + 1)
         transaction.put(COMMIT_KEY, meta.seal.seal(COMMIT_KEY, record.to_bytes()), db=meta.handle)

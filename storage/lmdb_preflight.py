@@ -19,9 +19,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
 from .errors import StorageUnusable
+from .plain_data import PlainData
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +36,7 @@ _PAGE_BYTES_MIN: Final = 512
 _PAGE_BYTES_MAX: Final = 32768
 
 
-@frozen
-class Meta:
+class Meta(PlainData, frozen=True):
     """What a meta page says: the size of pages, the number of the last one, and of the transaction that wrote it."""
 
     page_bytes: int

@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from attrs import evolve, frozen
+import msgspec
+
+from .plain_data import PlainData
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +46,7 @@ class Left(enum.Enum):
     SUSPECT = "suspect"
 
 
-@frozen
-class WitnessRecord:
+class WitnessRecord(PlainData, frozen=True):
     """What a witness says.
 
     Attributes:
@@ -140,13 +141,13 @@ class Witness:
     def suspect(self) -> None:
         """A check has failed: the next opening checks every page, however this one ends."""
         self._suspects = True
-        self._said = evolve(self._said, left=Left.SUSPECT)
+        self._said = msgspec.structs.replace(self._said, left=Left.SUSPECT)
         self._write(self._said, force=True)
 
-    def close(self) -> None:
-        """The hub is left in order. Nothing is written to the data file after that."""
-        if not self._suspects:
-            self._write(evolve(self._said, left=Left.CLOSED), force=True)
+    def close(self, *, in_order: bool = True) -> None:
+        """The hub is left, in order or with a verification that had not ended. Nothing is written to the data file after that."""
+        if in_order and not self._suspects:
+            self._write(msgspec.structs.replace(self._said, left=Left.CLOSED), force=True)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

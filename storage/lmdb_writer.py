@@ -34,12 +34,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import lmdb
-from attrs import define, frozen
+import msgspec
 
 from . import forking
 from .batch_rules import COMMIT_KEY
 from .errors import ForkedHub, HubInUse, InvariantViolated, StorageError, StorageInDoubt
 from .keys import read_u64, u64
+from .plain_data import PlainData
 from .records import RecordSeal
 from .tables import META
 
@@ -60,16 +61,14 @@ _MAP_STEP_BYTES: Final = 1 << 20
 """A map grows by a multiple of this, which is a multiple of every page size."""
 
 
-@frozen
-class LmdbTable:
+class LmdbTable(msgspec.Struct, frozen=True):
     """A named database of the environment and its checksums."""
 
     handle: lmdb._Database  # pyright: ignore[reportPrivateUsage]  # lmdb has no public name for its handles
     seal: RecordSeal
 
 
-@frozen
-class CommitRecord:
+class CommitRecord(PlainData, frozen=True):
     """What the record ``commit`` says: the number of the last durable batch, and whose it was."""
 
     number: int
@@ -89,8 +88,7 @@ class CommitRecord:
         return cls(read_u64(value, 0), read_u64(value, 8))
 
 
-@define
-class WriterStatistics:
+class WriterStatistics(msgspec.Struct):
     """What was written since the store was opened."""
 
     commits: int = 0

@@ -24,12 +24,13 @@ from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
+from .plain_data import PlainData
+
 Writes: TypeAlias = dict[str, dict[bytes, bytes | None]]
 """table -> key -> new value, or ``None`` to delete. Deleting what is not there changes nothing."""
 
 
-@frozen
-class Batch:
+class Batch(PlainData, frozen=True):
     """One atomic change.
 
     Attributes:

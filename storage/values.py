@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
 import cattrs
-from attrs import frozen
+import msgspec
 
 from .errors import NotStorable, ValueUnreadable
 from .values_any import decode, encode_plain, pack
@@ -39,8 +39,7 @@ __all__ = ["Codec", "Values", "make_converter"]
 T = TypeVar("T")
 
 
-@frozen
-class Codec(Generic[T]):
+class Codec(msgspec.Struct, Generic[T], frozen=True):
     """Turns values of one type into bytes and back.
 
     Attributes:

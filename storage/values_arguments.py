@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
-from attrs import frozen
+import msgspec
 
 from .errors import NotStorable, ValueUnreadable
 from .values_any import decode, decode_tuple, encode_plain, pack
@@ -24,8 +24,7 @@ Encode: TypeAlias = Callable[[Arguments], bytes]
 Decode: TypeAlias = Callable[[bytes], Arguments]
 
 
-@frozen
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter.
 
     Attributes:

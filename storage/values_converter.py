@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Any, Final, Literal, get_origin
 
 import cattrs
-from attrs import frozen
+import msgspec
 from cattrs.dispatch import MultiStrategyDispatch
 
 from .values_any import HOOK_RESULT
@@ -198,8 +198,7 @@ class _StandIn:
         self.hook = ours(hook)
 
 
-@frozen
-class _Kind:
+class _Kind(msgspec.Struct, frozen=True):
     """A kind of types, and how their hooks are made."""
 
     matches: Callable[[Any], bool]

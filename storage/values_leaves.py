@@ -22,13 +22,15 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import UUID, SafeUUID
-from zoneinfo import ZoneInfo
 
-from attrs import frozen
+import msgspec
 
 from .values_refusal import Refusal, describe, lone_surrogate
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 CODE_INT: Final = 1
 CODE_TUPLE: Final = 2
@@ -50,8 +52,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _COMPLEX: Final = struct.Struct(">dd")
 
 
-@frozen
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """How the values of one class are stored.
 
     Attributes:
@@ -108,6 +109,8 @@ def _dump_clock(value: datetime | time, zone: Any) -> bytes:
         offset, *name = described
         wall = f"{fold}{value.replace(tzinfo=None).isoformat()}"
         return text_bytes(f"{wall}({offset // _MICROSECOND}{''.join(f' {text}' for text in name)})")
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - 1.5 ms, for what few values have
+
     if type(zone) is ZoneInfo:
         _check_zone(zone)
         return text_bytes(f"{fold}{value.replace(tzinfo=None).isoformat()}[{zone.key}]")
@@ -142,6 +145,8 @@ def _load_clock(cls: Any, text: str) -> Any:
     zone: ZoneInfo | timezone | None = None
     if text[-1] == "]":
         text, _, key = text[:-1].partition("[")
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - see above
+
         zone = ZoneInfo(key)
     elif text[-1] == ")":
         text, _, offset_and_name = text[:-1].partition("(")

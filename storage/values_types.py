@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ForwardRef, Generic, Protocol, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-from attrs import frozen
+import msgspec
 
 from .values_refusal import Refusal, type_name
 
@@ -28,8 +28,7 @@ _SELF: Any = typing.Self  # pyright: ignore[reportUnknownMemberType]
 _ANYTHING = (Any, object, inspect.Parameter.empty, attrs.NOTHING)
 
 
-@frozen
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A stored attribute of a class, or a key of a TypedDict.
 
     Attributes:

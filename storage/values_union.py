@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum, Flag
 from typing import Any, Literal, cast, get_args, get_origin
 
-from attrs import frozen
+import msgspec
 from cattrs import Converter
 
 from .values_any import PLAIN, Tag, tag_mark
@@ -43,8 +43,7 @@ from .values_types import bare, is_anything, is_typed_dict, is_union
 _NONE = type(None)
 
 
-@frozen
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One member of a union.
 
     Attributes:

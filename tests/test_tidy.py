@@ -196,6 +196,9 @@ BAD = {
     ),
     "a name exported twice": bad(EXPORTS, "hub/__init__.py:1:", module("hub/", "x = 1\n__all__ = ['x', 'x']")),
     "no exports": bad(EXPORTS, "hub/__init__.py:1:", module("hub/", "from .a import x")),
+    "an export for type checkers only": bad(
+        EXPORTS, "hub/__init__.py:1:", module("hub/", "if TYPE_CHECKING:\n    from .a import x\n__all__ = ['x']")
+    ),
     "exports that are computed": bad(EXPORTS, "hub/__init__.py:1:", module("hub/", "__all__ = list_of(hub)")),
     "exports that are added to": bad(EXPORTS, "hub/__init__.py:1:", module("hub/", "__all__ = []\n__all__ += more")),
 }
@@ -223,6 +226,10 @@ GOOD = {
         module("hub.a", "import trio\nfrom ..entities.a import y"),
         module("testing/", "from ..hub import x\n__all__ = []"),
         module("benchmarks.a", "from perdure import hub\nimport perdure.storage\nfrom .b import x"),
+    ],
+    "names that are loaded when they are asked for": [
+        module("hub/", "if TYPE_CHECKING:\n    from .a import x\nelse:\n    __getattr__ = later('x')\n__all__ = ['x']"),
+        module("hub.a", "x = 1"),
     ],
     "a module and its package": [
         module("hub/", "from .a import x\n__all__ = []"),

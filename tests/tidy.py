@@ -311,7 +311,7 @@ def _exported(module: Module) -> list[str] | None:
 
 
 def _bound(body: Sequence[ast.stmt]) -> set[str]:
-    """The names that a module's top level binds."""
+    """The names that a module's top level binds; with what it imports for type checkers and gets when asked (PEP 562)."""
     found: set[str] = set()
     for node in body:
         if isinstance(node, ast.ClassDef | Function):
@@ -321,6 +321,8 @@ def _bound(body: Sequence[ast.stmt]) -> set[str]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+        elif isinstance(node, ast.If) and "__getattr__" in _bound(node.orelse):
+            found |= _bound(node.body)
     return found
 
 

@@ -25,8 +25,8 @@ from perdure.orchestration import (
     orchestrator,
 )
 from perdure.orchestration.history import CancelWork, ScheduleActivity, StartTimer
+from perdure.orchestration.http_defaults import HTTP_ACTIVITY
 from perdure.orchestration.http_message import HttpRequest
-from perdure.orchestration.http_verbs import HTTP_ACTIVITY
 from perdure.orchestration.messages import CancelActivity, DropTimer
 from perdure.orchestration.retry import step_and_attempt
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import lmdb
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 from perdure.storage.errors import DamagedRecord, HubInUse, InvariantViolated, StorageInDoubt, StorageUnusable
 from perdure.storage.lmdb_folder import FORMAT_VERSION, HubHeader
 from perdure.storage.lmdb_store import LmdbStore
@@ -268,7 +268,7 @@ def test_newer_format_is_refused(folder: Path) -> None:
     marker = folder / "hub.json"
     header = HubHeader.from_bytes(marker.read_bytes(), "the marker")
     assert header.format == FORMAT_VERSION
-    marker.write_bytes(evolve(header, format=FORMAT_VERSION + 1).to_bytes())
+    marker.write_bytes(replace(header, format=FORMAT_VERSION + 1).to_bytes())
     before = (folder / "data.mdb").read_bytes()
     with pytest.raises(StorageUnusable, match=r"written by a newer Perdure \(format 2"):
         LmdbStore(folder).open()
@@ -347,7 +347,7 @@ def test_refused_hub_is_not_kept_locked(folder: Path) -> None:
     good = marker.read_bytes()
     store = LmdbStore(folder)
     errors: list[StorageUnusable] = []
-    for bad in (b"{", evolve(HubHeader.from_bytes(good, ""), hub_id="0").to_bytes()):
+    for bad in (b"{", replace(HubHeader.from_bytes(good, ""), hub_id="0").to_bytes()):
         marker.write_bytes(bad)
         with pytest.raises(StorageUnusable) as caught:
             store.open()

@@ -5,6 +5,7 @@ Nothing here is run.
 
 from __future__ import annotations
 
+import perdure.hub
 from good import (
     Account,
     Line,
@@ -24,6 +25,10 @@ from perdure.orchestration import OrchestrationContext, activity, orchestrator
 
 account = Account.at("a")
 shop = Shop.at("s")
+
+
+def names_of_the_hub() -> None:
+    print(perdure.hub.HubReadr)  # error
 
 
 async def calls_of_the_hub(hub: TaskHub) -> None:
