@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -80,7 +81,7 @@ class HubHeader:
         try:
             fields = cast("dict[str, Any]", json.loads(written))
             header = cls(str(fields["product"]), int(fields["format"]), str(fields["hub_id"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise StorageUnusable(f"{place} is damaged ({error}). Restore the hub from a backup") from error
         if header.product != _PRODUCT:
             raise StorageUnusable(f"{place} says that this is a store of {header.product!r}, not of {_PRODUCT!r}")
@@ -154,6 +155,11 @@ def check_folder(folder: Path) -> HubHeader:
     if not folder.is_dir():
         what = "is a file; a hub needs a folder of its own" if folder.exists() else "does not exist"
         raise StorageUnusable(f"{folder} {what}. Choose another path")
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise StorageUnusable(
+            f"{folder} may be written by everybody, who can put other data in the place of the hub's. See that it is still yours, "
+            f"and run 'chmod o-w {folder}'"
+        )
     marker = folder / MARKER_FILE
     if not marker.exists():
         foreign = (folder / DATA_FILE).exists()
