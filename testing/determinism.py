@@ -19,7 +19,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 import trio.testing
@@ -29,6 +29,9 @@ from trio._core import _run  # pyright: ignore[reportPrivateUsage] - see above
 from ..hub import asking, committer, engine, limits, runtime
 
 T = TypeVar("T")
+
+Replacement: TypeAlias = tuple[object, str, object]
+"""An owner, the name of an attribute of it, and what the attribute becomes."""
 
 
 @define
@@ -58,7 +61,7 @@ class Chance:
         """The clock by which batches age and commits are tried again, seconds: Trio's, and the time that turns took."""
         return trio.current_time() + self._ticks
 
-    def replacements(self) -> list[tuple[object, str, object]]:
+    def replacements(self) -> list[Replacement]:
         """Which name of which module becomes what."""
         return [
             (engine, "perf_counter", self.ticks),

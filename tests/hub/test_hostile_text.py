@@ -17,6 +17,7 @@ from perdure.hub.checkup import check_here
 from perdure.hub.records import IdleRecord, encode
 from perdure.orchestration import OrchestrationContext, activity, orchestrator
 from perdure.storage import tables
+from perdure.storage.aes_gcm_codec import AesGcmCodec
 from perdure.storage.lmdb_store import LmdbStore
 from perdure.storage.memory_store import MemoryStore
 from perdure.storage.store import Batch
@@ -111,3 +112,12 @@ def test_a_report_of_the_check_keeps_to_its_lines(tmp_path: Path) -> None:
     (finding,) = check_here(tmp_path / "hub").findings
     assert "expiry" in finding.what
     assert finding.what.isprintable()
+
+
+def test_keys_are_not_shown() -> None:
+    """A codec shows the names of its keys, and nothing of the keys."""
+    key = AesGcmCodec.generate_key()
+    shown = repr(AesGcmCodec({"first": key}, current="first"))
+    assert "first" in shown
+    assert key.hex() not in shown
+    assert repr(key)[2:-1] not in shown
