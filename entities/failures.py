@@ -77,6 +77,14 @@ class FailureDetails(PlainData, frozen=True, array_like=True):
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
 
 
+def one_line(said: object) -> str:
+    """What somebody else has said, as a part of one line of a log: what could begin a line, or command a terminal, is escaped."""
+    text = str(said)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def members_of(exc: BaseException) -> tuple[BaseException, ...]:
     """The exceptions in a group; none of any other exception."""
     group: Any = exc

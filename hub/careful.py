@@ -28,7 +28,7 @@ import msgspec
 import trio
 
 from ..entities.errors import Poisoned
-from ..entities.failures import FailureDetails
+from ..entities.failures import FailureDetails, one_line
 from ..entities.messages import Failure
 from ..storage import keys, tables
 from ..storage.store import Store
@@ -181,7 +181,7 @@ class Careful:
 
     def _give_up(self, trial: Trial, attempts: int) -> None:
         error = Poisoned(f"{trial.what} took the process down {attempts} times, and is set aside")
-        _log.error("%s", error)
+        _log.error("%s", one_line(error))
         trial.set_aside(error)
         self._note(trial, 0)
         self._trial = None

@@ -80,7 +80,7 @@ class DueRules:
     def _expiry(self, key: bytes, row: IdleRecord) -> Iterator[Finding]:
         number = key[8:16]
         owner = self._evidence.instance(number)
-        what = f"the row {key.hex()} among the timers is of an expiry of '{row.entity_id}', which does not wait for it"
+        what = f"the row {key.hex()} among the timers is of an expiry of {str(row.entity_id)!r}, which does not wait for it"
         fix = ((tables.TIMERS, key, None),)
         if owner is None:
             yield self._evidence.orphan("orphan", what, _TAKEN_OUT, fix)
@@ -90,13 +90,15 @@ class DueRules:
     def _signal(self, key: bytes, row: SignalRecord) -> Iterator[Finding]:
         number = self._evidence.number_of(keys.entity_key(row.name, row.key))
         if number is None or not self._evidence.has_instance(number) or not is_signal_key(key):
-            what = f"the delayed signal {key.hex()} is for '{row.entity_id}', which does not know of it"
+            what = f"the delayed signal {key.hex()} is for {str(row.entity_id)!r}, which does not know of it"
             yield self._evidence.orphan("orphan", what, _TAKEN_OUT, ((tables.TIMERS, key, None),))
             return
         index = number + key[:8] + key[16:]
         if self._evidence.value(tables.DELAYED, index) != b"":
             self.corrected[number] += not self._evidence.is_there(tables.DELAYED, index)
-            what = f"the delayed signal {key.hex()} for '{row.entity_id}' is not in the index of its entity, or damaged there"
+            what = (
+                f"the delayed signal {key.hex()} for {str(row.entity_id)!r} is not in the index of its entity, or damaged there"
+            )
             yield Finding("index", what, "the row is made again", ((tables.DELAYED, index, b""),))
 
 

@@ -148,7 +148,7 @@ def _header(line: str) -> HubHeader:
     try:
         first = cast("dict[str, Any]", json.loads(line))
         found = first["product"], int(first["format"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = "", 0
     if found[0] != _PRODUCT:
         raise StorageUnusable("line 1 is not the beginning of an export; 'perdure export' writes one")

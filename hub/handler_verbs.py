@@ -54,10 +54,12 @@ class HandlerVerbs(OpenableHub):
         encoded = self._registry.handler_arguments(arguments)
         await trio.lowlevel.checkpoint()
         cell = running_cell(runtime, check_instance_id(instance_id), "query")
-        if cell.machine.needs_history:
+        record = cell.machine.record
+        begun = record is not None and not (record.suspended_from or record.status).before_its_turn
+        if begun and cell.machine.needs_history:
             runtime.residence.revive(cell, runtime.clock.now())
             runtime.engine.touch(cell, arrived=0)
-        kernel = cell.machine.kernel
+        kernel = cell.machine.kernel if begun else None
         if kernel is None:
             raise CannotQuery(
                 f"orchestration {instance_id!r} has no code that could answer: it has not begun, its orchestrator is not defined to "

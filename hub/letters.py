@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from ..entities.failures import one_line
 from ..storage import keys, tables
 from ..storage.errors import DamagedRecord
 from . import limits
@@ -34,7 +35,8 @@ def keep_letter(cell: EntityCell, letter: Letter, now: int, batch: OpenBatch) ->
       batch: the open batch.
     """
     entity_id = cell.machine.entity_id
-    _log.warning("signal %r to %s failed and is kept as a dead letter: %s", letter.message.name, entity_id, letter.failure)
+    failure = one_line(letter.failure)
+    _log.warning("signal %r to %s failed and is kept as a dead letter: %s", letter.message.name, one_line(entity_id), failure)
     rows = batch.writes[tables.LETTERS]
     record = LetterRecord(entity_id.name, entity_id.key, letter.message, letter.failure, now)
     rows[cell.prefix + keys.u64(cell.letter_next)] = encode(record)

@@ -67,7 +67,8 @@ class PurgeVerbs(OpenableHub):
         def purge(record: OrchestrationRecord) -> None:
             nonlocal purged
             cell = runtime.residence.orchestration(record.instance_id)
-            if cell is not None and cell.machine.finished:
+            now = None if cell is None else cell.machine.record  # it may have gone on since the last commit
+            if cell is not None and now is not None and now.status.final and wanted.matches(now):
                 runtime.engine.purge(cell)
                 purged += 1
 

@@ -20,6 +20,7 @@ import trio
 from attrs import frozen
 
 from ..entities.errors import StateUnreadable, UnknownEntity
+from ..entities.failures import one_line
 from ..entities.ids import EntityId, check_entity_name, check_no_surrogates
 from ..entities.record import EntityRecord
 from ..orchestration.status import OrchestrationRecord, RuntimeStatus
@@ -198,7 +199,7 @@ async def find(
             try:
                 item = pick(key, store.get(table, key) or b"" if value is None else value)
             except DamagedRecord as error:
-                _log.error("%s is left out of a query: %s", name_of(key), error)
+                _log.error("%s is left out of a query: %s", one_line(name_of(key)), error)
                 unreadable.append(name_of(key))
                 continue
             if item is not None:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
+from ..entities.failures import one_line
 from ..entities.ids import EntityId
 from ..entities.machine import EntityMachine
 from ..entities.record import EntityRecord
@@ -77,7 +78,7 @@ class Residence:
                 cell.restore(record)
             self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_entity_message(data), sequence))
         if machine.definition is None:
-            _log.warning("work for %s waits: no entity named %r is defined to this hub", entity_id, entity_id.name)
+            _log.warning("work for %s waits: no entity named %r is defined to this hub", one_line(entity_id), entity_id.name)
         self.entities[entity_id] = cell
         self._admit(cell)
         return cell

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
+from os import urandom
 from typing import Final
 
 import trio
@@ -45,7 +45,7 @@ _UUID_VERSION_4: Final = 4 << 76 | 0x2 << 62
 
 def new_instance_id() -> str:
     """A random instance or execution id: a UUID of version 4 in hex (I3), made without an object for it."""
-    bits = int.from_bytes(os.urandom(16)) & _UUID_RANDOM | _UUID_VERSION_4
+    bits = int.from_bytes(urandom(16)) & _UUID_RANDOM | _UUID_VERSION_4
     return f"{bits:032x}"
 
 

@@ -46,7 +46,7 @@ class Handlers(msgspec.Struct, eq=False):
 
     Attributes:
       queries, updates: by folded name.
-      unanswered: who waits for the updates that run, by number.
+      unanswered: who waits for the updates that run, by number; one that was answered runs on after a rewind, and nobody waits.
       answered: the numbers of updates that the journal says were answered.
       answers: numbers and outcomes of updates that have ended since the machine last looked.
     """
@@ -81,7 +81,8 @@ class Handlers(msgspec.Struct, eq=False):
         """The task that an accepted update runs in; ``None`` if the code no longer offers it."""
         self._received += 1
         number = self._received
-        self.unanswered[number] = event.reply_to
+        if number not in self.answered:
+            self.unanswered[number] = event.reply_to
         handler = self.updates.get(event.name)
         if handler is None:
             self._ended(

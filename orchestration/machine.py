@@ -20,7 +20,7 @@ import logging
 
 from attrs import define
 
-from ..entities.failures import FailureDetails
+from ..entities.failures import FailureDetails, one_line
 from ..entities.lock import release_of
 from ..entities.mailbox import Lane
 from ..entities.messages import (
@@ -393,7 +393,7 @@ class OrchestrationMachine(Rewindable):
             unawaited = kernel.unawaited_failures()
             record.unawaited_failures = tuple(unawaited)
             for each in unawaited:
-                _log.warning("orchestration %r ended without awaiting a failure: %s", self.instance_id, each)
+                _log.warning("orchestration %r ended without awaiting a failure: %s", self.instance_id, one_line(each))
         if record.parent is not None:
             self.effects.append(Answer(record.parent, outcome))
         self.effects.append(Finished())

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +79,7 @@ class HubHeader(PlainData, frozen=True):
         """
         try:
             header = msgspec.json.decode(written, type=cls)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise StorageUnusable(f"{place} is damaged ({error}). Restore the hub from a backup") from error
         if header.product != _PRODUCT:
             raise StorageUnusable(f"{place} says that this is a store of {header.product!r}, not of {_PRODUCT!r}")
@@ -152,6 +153,11 @@ def check_folder(folder: Path) -> HubHeader:
     if not folder.is_dir():
         what = "is a file; a hub needs a folder of its own" if folder.exists() else "does not exist"
         raise StorageUnusable(f"{folder} {what}. Choose another path")
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise StorageUnusable(
+            f"{folder} may be written by everybody, who can put other data in the place of the hub's. See that it is still yours, "
+            f"and run 'chmod o-w {folder}'"
+        )
     marker = folder / MARKER_FILE
     if not marker.exists():
         foreign = (folder / DATA_FILE).exists()

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import itertools
 import random
-import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 import trio.testing
 from attrs import define, field
 from trio._core import _run  # pyright: ignore[reportPrivateUsage] - see above
 
-from ..hub import asking, committer, engine, limits, runtime
+from ..hub import asking, committer, engine, limits, runtime, task_pool
 
 T = TypeVar("T")
+
+Replacement: TypeAlias = tuple[object, str, object]
+"""An owner, the name of an attribute of it, and what the attribute becomes."""
 
 
 @define
@@ -45,9 +47,9 @@ class Chance:
     _ticks: float = 0.0
     _tokens: itertools.count[int] = field(factory=itertools.count)
 
-    def uuid4(self) -> uuid.UUID:
+    def urandom(self, size: int, /) -> bytes:
         """A random UUID, of which instance and execution ids are made."""
-        return uuid.UUID(int=self.random.getrandbits(128), version=4)
+        return self.random.randbytes(size)
 
     def ticks(self) -> float:
         """The clock by which slices are cut, seconds: each look takes the time of a turn."""
@@ -58,12 +60,13 @@ class Chance:
         """The clock by which batches age and commits are tried again, seconds: Trio's, and the time that turns took."""
         return trio.current_time() + self._ticks
 
-    def replacements(self) -> list[tuple[object, str, object]]:
+    def replacements(self) -> list[Replacement]:
         """Which name of which module becomes what."""
         return [
             (engine, "perf_counter", self.ticks),
+            (task_pool, "perf_counter", self.ticks),
             (committer, "monotonic", self.monotonic),
-            (runtime, "uuid", self),
+            (runtime, "urandom", self.urandom),
             (asking, "_tokens", self._tokens),
         ]
 

@@ -131,6 +131,7 @@ class Change:
       gone: the numbers of those that it deleted.
       requests: the request ids that it touched, as they were.
       scheduled: the activities that it stored.
+      due: what it stored or removed that was due some time, as it was, by key.
       faults: what may not be: (number of the invariant, what).
     """
 
@@ -138,6 +139,7 @@ class Change:
     gone: set[bytes] = field(factory=set)
     requests: dict[str, RequestRecord | None] = field(factory=dict)
     scheduled: list[ActivityRecord] = field(factory=list)
+    due: dict[bytes, DueRecord | None] = field(factory=dict)
     faults: list[tuple[int, str]] = field(factory=list)
 
 
@@ -297,6 +299,7 @@ class Stored:
 
     def _apply_rest(self, batch: Batch, change: Change) -> None:
         writes = batch.writes
+        change.due = {key: self.timers.get(key) for key in writes[tables.TIMERS]}
         _update(self.timers, writes[tables.TIMERS], decode_due)
         _update(self.activities, writes[tables.ACTIVITIES], decode_activity)
         change.scheduled = [self.activities[key] for key in writes[tables.ACTIVITIES] if key in self.activities]

@@ -5,38 +5,31 @@ Every method makes a :class:`~perdure.testing.simulate.requests.Request` with th
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, Final
 
-from attrs import define, field
+from attrs import define
 
 from ...hub import TaskHub
 from ...orchestration import RuntimeStatus
 from ...orchestration.messages import Terminate
 from .known import Fault
-from .looking import Looking
-from .ops import LEDGER, Op
-from .programs import INSTANCES, Programs
+from .ledgers import Ledger
+from .ops import Op
+from .performing import script
+from .programs import INSTANCES
 from .requests import Request
-from .world import Ledger, Scratch, script
-
-OPERATIONS: Final = (Ledger.note, Ledger.note, Ledger.take, Ledger.note_slowly, Ledger.pass_on, Ledger.refuse, Ledger.launch)
+from .tending import Tending
 
 
 @define(eq=False)
-class Clients(Looking):
+class Clients(Tending):
     """Makes requests."""
 
-    _names: Iterator[int] = field(factory=lambda: itertools.count(1))
-    _programs: Programs = field(init=False)
     _instance_before: str = INSTANCES[0]
     _ended_before: bool = False
     _started_before: bool = False
+    _raised_before: bool = False
     _same_again: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        self._programs = Programs(self.chance)
 
     def request(self) -> Request:
         """A request of any kind."""
@@ -48,15 +41,21 @@ class Clients(Looking):
             *(self.start_and_raise, self.batch, self.batch),
             *(self.terminate, self.cancel, self.suspend, self.suspend, self.resume, self.purge, self.purge_some, self.restart),
             *(self.rewind, self.rewind),
-            *(self.scratch, self.scratch),
-            *(self.read, self.status, self.query, self.letters, self.result),
+            *(self.scratch, self.scratch, self.guest, self.guest),
+            *(self.later, self.later, self.later, self.cancel_later, self.cancel_later),
+            *(self.update, self.update, self.ask, self.ask),
+            *(self.take_letter, self.take_letter, self.take_letters, self.clean, self.clean),
+            *(self.read, self.status, self.query, self.letters, self.delayed, self.result),
         )
         ended, self._ended_before = self._ended_before, False
         started, self._started_before = self._started_before, False
+        raised, self._raised_before = self._raised_before, False
         if started and self.chance.random() < 0.12:
             return self._about(self._instance_before)
         if ended and self.chance.random() < 0.4:
             return self._start_of(self._instance_before)
+        if (raised or started) and self.chance.random() < 0.2:
+            return self.ask(self._instance_before)
         return self.chance.choice(kinds)()
 
     def early_request(self) -> Request:
@@ -72,75 +71,6 @@ class Clients(Looking):
         return self.chance.choice(
             (self.purge, self.purge, self.terminate, self.cancel, self.suspend, self.resume, self.restart)
         )()
-
-    # --- entities
-
-    def _op(self, operation: Any, key: str) -> tuple[Op, tuple[Any, ...]]:
-        """An op for a ledger, and the arguments that send it."""
-        chance, name = self.chance, f"c{next(self._names)}"
-        amount = -chance.randrange(1, 9) if operation is Ledger.take else chance.randrange(9)
-        op = Op(name, operation.__name__, key, amount)
-        if operation is Ledger.note_slowly:
-            return op, (name, amount, self._programs.seconds())
-        if operation in (Ledger.pass_on, Ledger.refuse):
-            return op, (name, amount, self._programs.key())
-        if operation is Ledger.launch:
-            op.launches = chance.choice(INSTANCES)
-            return op, (name, amount, op.launches, self._programs.program(1))
-        return op, (name, amount)
-
-    def _request_id(self, name: str) -> str | None:
-        return f"r-{name}" if self.chance.random() < 0.5 else None
-
-    def signal(self) -> Request:
-        """``signal_entity``."""
-        operation, key = self.chance.choice(OPERATIONS), self._programs.key()
-        op, arguments = self._op(operation, key)
-        request_id = self._request_id(op.name)
-        request = Request(
-            f"signal {op.name} {op.operation} to {key!r}",
-            lambda hub: hub.signal_entity(Ledger.at(key), operation, *arguments, request_id=request_id),
-            [op],
-            request_id=request_id,
-        )
-        return self._with_start(request, op)
-
-    def call(self) -> Request:
-        """``call_entity``."""
-        operation, key = self.chance.choice(OPERATIONS), self._programs.key()
-        op, arguments = self._op(operation, key)
-        op.answered = True
-        request_id = self._request_id(op.name)
-        request = Request(
-            f"call {op.name} {op.operation} of {key!r}",
-            lambda hub: hub.call_entity(Ledger.at(key), operation, *arguments, request_id=request_id),
-            [op],
-            request_id=request_id,
-            check=self._answered,
-        )
-        return self._with_start(request, op)
-
-    def _with_start(self, request: Request, op: Op) -> Request:
-        if op.launches is not None:
-            self.known.starting(op.launches)
-        return request
-
-    def _answered(self, request: Request, place: int) -> Iterator[Fault]:
-        """The answer of a ledger is the place of the op in its log, once that is durable (8, 10)."""
-        op = request.ops[0]
-        if op.operation == "refuse":
-            yield 9, f"op {op.name!r} fails, and its caller was told {place}"
-        entity = self.known.stored.entity(LEDGER, op.target)
-        log: list[str] = [] if entity is None or entity.state is None else entity.state["log"]
-        if log[place - 1 : place] != [op.name]:
-            yield 4, f"the caller of {op.name!r} was told {place}, and the durable log is {log!r}"
-
-    def scratch(self) -> Request:
-        """A call of an entity that is deleted again and again (E3, E11)."""
-        key = self.chance.choice(("s", "t"))
-        if self.chance.random() < 0.5:
-            return Request(f"delete scratch {key}", lambda hub: hub.call_entity(Scratch.at(key), "delete"))
-        return Request(f"add to scratch {key}", lambda hub: hub.call_entity(Scratch.at(key), Scratch.add, 1))
 
     # --- orchestrations
 
@@ -186,14 +116,8 @@ class Clients(Looking):
         if self.known.stored.orchestration(instance_id) is None and not self._touched(request):
             yield 4, f"the start of {instance_id} was acknowledged before it was durable"
 
-    def _touched(self, request: Request) -> bool:
-        """Whether the instance has changed since the request was made, or somebody wanted it to be purged."""
-        instance_id = request.instance_id or ""
-        purged_at = self.known.purged.get(instance_id, -1)
-        return max(self.known.touched_at.get(instance_id, 0), purged_at + 1) > request.asked_at
-
     def _event(self, instance_id: str) -> Op:
-        return Op(f"c{next(self._names)}", "event", instance_id)
+        return Op(self._name(), "event", instance_id)
 
     def _instance(self) -> str:
         """An instance that there may be; often the one of the last request, so that its life is an eventful one."""
@@ -209,6 +133,7 @@ class Clients(Looking):
     def event(self) -> Request:
         """``raise_event``."""
         instance_id, name = self._instance(), self._programs.event()
+        self._raised_before = True
         op = self._event(instance_id)
         request_id = self._request_id(op.name)
         return Request(
@@ -309,11 +234,6 @@ class Clients(Looking):
     def _purged(self, request: Request, _: object) -> Iterator[Fault]:
         if self.known.stored.orchestration(request.instance_id or "") is not None and not self._touched(request):
             yield 4, f"the purge of {request.instance_id} was acknowledged before it was durable"
-
-    def purge_some(self) -> Request:
-        """``purge`` of all that failed, or were terminated."""
-        status = self.chance.choice((RuntimeStatus.FAILED, RuntimeStatus.TERMINATED))
-        return Request(f"purge all that are {status}", lambda hub: hub.purge(status=status), purges=True)
 
     def restart(self) -> Request:
         """``restart``."""

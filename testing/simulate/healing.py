@@ -11,8 +11,9 @@ from ...hub import TaskHub
 from ...orchestration import InstanceFinished, InstanceNotFound, RuntimeStatus
 from .. import invariants
 from ..stored import StoredOrchestration
+from .guests import is_guest
 from .known import Fault, Known
-from .world import Scratch
+from .ledgers import Scratch
 
 LONG: Final = 2000.0
 """Virtual seconds in which whatever can go on has gone on: longer than any timer or activity, and than the clock was set back."""
@@ -58,7 +59,11 @@ def _stuck(known: Known) -> Iterator[Fault]:
     for found in stored.orchestrations:
         if found.live and found.inbox and found.record is not None and found.record.status is not RuntimeStatus.SUSPENDED:
             yield 16, f"{found.record.instance_id} is {found.record.status}, and does not take up {found.inbox!r}"
+        if not found.live and known.retention is not None and found.record is not None:
+            yield 16, f"{found.record.instance_id} has ended, and does not go by itself"
     for entity in stored.entities:
+        if is_guest(entity) and entity.record is not None:
+            yield 16, f"guest {entity.record.key!r} was not called for {LONG} s, and does not go"
         if entity.inbox and entity.record is not None and entity.record.lock is None:
             yield 16, f"entity {entity.record.key!r} is free, and does not take up {entity.inbox!r}"
 
@@ -80,7 +85,7 @@ async def _end_one(hub: TaskHub, known: Known, live: list[StoredOrchestration]) 
 
 async def _clean_up(hub: TaskHub, known: Known) -> list[Fault]:
     """Purge and delete whatever can be: nothing of it may remain (O16, E11)."""
-    known.purging += 1
+    known.purges.append(lambda _: True)
     await hub.purge()
     for key in ("s", "t"):
         await hub.call_entity(Scratch.at(key), "delete")

@@ -3,7 +3,7 @@
 * Commit numbers rise by one (6). The hub's time does not go back, and is not ahead of its clock's (20).
 * An instance begins as often as it was started (2), and goes only if it was purged (4). It keeps its first final state (4),
   and its journal only grows (18). A suspended one does nothing (4). Whoever is terminated takes its children along (4).
-* What is kept under a request id stays, and its answer too (5).
+* What is kept under a request id stays, and its answer too (5). So does how far an activity has said that it is (4).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import msgspec
 from ...entities.messages import CallingTask
 from ...orchestration.history import CallChild, TurnStarted
 from ...orchestration.messages import Cancel, Resume, Terminate
+from ...orchestration.retry import step_and_attempt
 from ...orchestration.status import OrchestrationRecord, RuntimeStatus, execution_after
 from ..stored import AnyStored, Change, StoredOrchestration
 from .known import Fault, Known
+from .ops import decode
 from .world import NEVER
 
 RENEWALS_MAX = 100
@@ -45,6 +47,18 @@ def time_goes_on(known: Known, number: int) -> Iterator[Fault]:
     known.time = max(known.time, stored.time)
 
 
+def activities_go_on(known: Known, change: Change) -> Iterator[Fault]:
+    """Know of the activities that were stored; their heartbeats do not go back, unless a rewind asks for them anew (O5, O16)."""
+    for activity in change.scheduled:
+        caller, beat = activity.reply_to, 0 if activity.heartbeat is None else decode(activity.heartbeat)
+        execution, step = caller.execution, step_and_attempt(caller.task)[0]
+        known.scheduled.add((execution, step, activity.attempt))
+        durable, said = known.beats.get((execution, step), (0, 0))
+        if beat < durable and caller.instance_id not in known.rewound:
+            yield 4, f"step {step} of {caller.instance_id} was at {durable} durably, and is at {beat}"
+        known.beats[execution, step] = (beat, said)
+
+
 def rewound(known: Known, found: StoredOrchestration, old: StoredOrchestration | None) -> None:
     """Know of an instance that was rewound (O16): what it asks for is not certain any more."""
     if found.record is not None and found.journal.addresses.generation > (0 if old is None else old.generation):
@@ -65,7 +79,9 @@ def life(known: Known, found: StoredOrchestration, old: StoredOrchestration | No
         yield from _began(known, now)
         if before is not None:
             known.let_go(before.instance_id)
-    elif before.execution == now.execution and old is not None:
+    elif before.execution != now.execution:
+        known.renewed_at[now.instance_id] = known.stored.commit_number
+    elif old is not None:
         yield from _went_on(known, found, old, before, now)
     if now.status.final and (before is None or before.execution != now.execution or not before.status.final):
         known.let_go(now.instance_id)
@@ -94,7 +110,8 @@ def _went_on(
     again = found.journal.addresses.generation > old.generation
     if found.journal is not old.journal and old.chunks and not again:
         yield 18, f"the journal of {now.instance_id} was changed"
-    told = msgspec.structs.replace(before, parent=now.parent)  # a parent that was rewound waits for it anew
+    # A parent that was rewound waits for it anew; another setting has it go by itself at another time.
+    told = msgspec.structs.replace(before, parent=now.parent, purge_at=now.purge_at)
     if before.status.final and now != told and not (again and before.status is RuntimeStatus.FAILED):
         yield 4, f"{now.instance_id} was {before.status}, and is {now.status}"
     added = found.journal.entries[old.read :]
@@ -124,7 +141,7 @@ def gone(known: Known, before: AnyStored | None) -> Iterator[Fault]:
         instance_id = before.record.instance_id
         known.let_go(instance_id)
         known.touched_at[instance_id] = known.stored.commit_number
-        if instance_id not in known.purged and not known.purging:
+        if not known.may_go(before.record):
             yield 4, f"{instance_id} is gone, and nobody has purged it"
 
 

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from attrs import define
+from attrs import asdict, define
 
 from ...hub import DeadLetter, Page
+from ...hub.delayed import signal_id_of_key
 from ...orchestration import RuntimeStatus
 from ...orchestration.status import OrchestrationRecord
-from .known import Fault, Known
+from .asking import Asking
+from .known import Fault
+from .ledgers import Ledger
 from .ops import LEDGER, decode
 from .programs import KEYS
 from .requests import Request
-from .world import Ledger
+
+MANY: Final = 60
+"""A query of so many takes several looks, and what it shows need not have been there at one moment."""
 
 
 @define(eq=False)
-class Looking:
-    """Makes requests that read.
-
-    Attributes:
-      known: what answers are compared with.
-      chance: what decides.
-    """
-
-    known: Known
-    chance: random.Random
-
-    def _instance(self) -> str:
-        """An instance to ask about."""
-        raise NotImplementedError
-
-    def _touched(self, request: Request) -> bool:
-        """Whether something else may have changed what a request is about."""
-        raise NotImplementedError
+class Looking(Asking):
+    """Makes requests that read."""
 
     def read(self) -> Request:
         """``read_entity``."""
@@ -45,7 +33,7 @@ class Looking:
         def check(_: Request, shown: Ledger | None) -> Iterator[Fault]:
             entity = self.known.stored.entity(LEDGER, key)
             state = None if entity is None else entity.state
-            read = None if shown is None else {"log": shown.log, "balance": shown.balance, "sent": shown.sent}
+            read = None if shown is None else asdict(shown)
             if read != state:
                 yield 4, f"{key!r} was shown as {read}, and is {state}"
 
@@ -74,7 +62,7 @@ class Looking:
             records = [found.record for found in self.known.stored.orchestrations if found.record is not None]
             there = sorted(record.instance_id for record in records if record.status is status)
             shown = sorted(item.instance_id for item in page.items)
-            if shown != there and len(records) < 60:  # a longer query takes several looks
+            if shown != there and len(records) < MANY:
                 yield 21, f"{shown} were shown as {status}, and {there} are"
 
         return Request(f"query {status}", lambda hub: hub.query_instances(status=status, limit=1000), check=check)
@@ -91,6 +79,22 @@ class Looking:
                 yield 21, f"the letters of {key!r} were shown as {shown}, and are {there}"
 
         return Request(f"letters of {key!r}", lambda hub: hub.dead_letters(Ledger.at(key)), check=check)
+
+    def delayed(self) -> Request:
+        """``delayed_signals``, by entity or all."""
+        key = self.chance.choice((None, *KEYS))
+        is_new = key is not None and self.known.stored.entity(LEDGER, key) is None
+
+        def check(_: Request, page: Page[Any]) -> Iterator[Fault]:
+            entity = None if key is None else self.known.stored.entity(LEDGER, key)
+            of_one = set[bytes]() if entity is None else entity.delayed
+            there = sorted(signal_id_of_key(each) for each in (self.known.ops.later if key is None else of_one))
+            shown = [each.signal_id for each in page.items if each.entity_id.name == LEDGER]
+            if shown != there and len(self.known.stored.timers) < MANY and not is_new:
+                yield 21, f"{shown} were shown as delayed signals for {key!r}, and {there} are"
+
+        ref = None if key is None else Ledger.at(key)
+        return Request(f"delayed signals of {key!r}", lambda hub: hub.delayed_signals(ref, limit=1000), check=check)
 
     def result(self) -> Request:
         """``wait_for_result``."""

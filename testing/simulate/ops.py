@@ -1,7 +1,7 @@
 """Ops: who sent each, to whom, and in which places of the store it is.
 
-An op has one place at a time: a mailbox, a log, the dead letters of an entity, or the events of an instance. So an op with
-two places was delivered twice, and one that must be somewhere and is not was lost.
+An op has one place at a time: a mailbox, a log, the dead letters of an entity, the delayed signals, or the events and updates of
+an instance. So an op with two places was delivered twice, and one that must be somewhere and is not was lost.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import msgspec
 from attrs import define, field
 
 from ...entities.messages import Operation
-from ...orchestration.history import EventReceived
-from ...orchestration.messages import EventRaised
+from ...hub.records import DueRecord, SignalRecord
+from ...orchestration.history import EventReceived, UpdateReceived
+from ...orchestration.messages import EventRaised, UpdateRequested
 from ..stored import StoredEntity, StoredOrchestration
-from .world import Ledger
+from .ledgers import Ledger
 
 LEDGER: Final = Ledger.at("").name
 decode = msgspec.msgpack.decode
@@ -29,7 +30,7 @@ class Op:
 
     Attributes:
       name: its name.
-      operation: what performs it: an operation of a ledger, or ``"event"``.
+      operation: what performs it: an operation of a ledger, ``"event"`` or ``"update"``.
       target: the key of the ledger, or the id of the instance.
       amount: what it adds to the balance.
       sender: who sent it, ``None`` if that says nothing about its order.
@@ -39,6 +40,8 @@ class Op:
       refused: it was refused for certain, so it must be nowhere.
       answered: somebody waits for its answer; if it fails it leaves nothing.
       launches: the instance that it starts.
+      due_at: it is to be delivered then or later, microseconds since 1970; 0 if it was sent for at once.
+      withdrawn: somebody wanted to cancel or discard it, so it may be nowhere.
       seen: it was somewhere in the store at some time.
     """
 
@@ -53,7 +56,14 @@ class Op:
     refused: bool = False
     answered: bool = False
     launches: str | None = None
+    due_at: int = 0
+    withdrawn: bool = False
     seen: bool = False
+
+    @property
+    def of_instance(self) -> bool:
+        """Whether an instance performs it: it is let go when that ends."""
+        return self.operation in ("event", "update")
 
     @property
     def fails(self) -> bool:
@@ -72,35 +82,46 @@ class Ops:
 
     Attributes:
       by_name: those that were sent, for all that is known.
-      events: those that are events, by instance.
+      of_instances: those that instances perform, by instance.
       copied: events in the input of an instance that was started again, which nothing is known of any more.
       places: how often each is to be found, by name.
+      later: those that wait among the delayed signals, by the key there.
     """
 
     by_name: dict[str, Op] = field(factory=dict)
-    events: dict[str, list[Op]] = field(factory=lambda: defaultdict(list))
+    of_instances: dict[str, list[Op]] = field(factory=lambda: defaultdict(list))
     copied: set[str] = field(factory=set)
     places: Counter[str] = field(factory=Counter)
-    _of_instances: dict[bytes, Counter[str]] = field(factory=dict)
+    later: dict[bytes, str] = field(factory=dict)
+    _held: dict[bytes, Counter[str]] = field(factory=dict)
 
     def add(self, op: Op) -> Op:
         """An op is sent; the first who says so knows it best."""
         known = self.by_name.setdefault(op.name, op)
-        if known is op and op.operation == "event":
-            self.events[op.target].append(op)
+        if known is op and op.of_instance:
+            self.of_instances[op.target].append(op)
         return known
 
     def update(self, number: bytes, names: Counter[str]) -> set[str]:
-        """What an instance has now; the ops that came or went."""
-        before = self._of_instances.get(number, Counter())
+        """What an instance has now, or what a delayed signal is; the ops that came or went."""
+        before = self._held.get(number, Counter())
         touched = {name for name in before.keys() | names.keys() if before[name] != names[name]}
         for name in touched:
             self.places[name] += names[name] - before[name]
         if names:
-            self._of_instances[number] = names
+            self._held[number] = names
         else:
-            self._of_instances.pop(number, None)
+            self._held.pop(number, None)
         return touched
+
+    def update_later(self, key: bytes, due: DueRecord | None) -> set[str]:
+        """What is under a key among what is due some time; the ops that came or went."""
+        op = of_operation(due.message) if isinstance(due, SignalRecord) and due.name == LEDGER else None
+        if op is None:
+            self.later.pop(key, None)
+            return self.update(key, Counter())
+        self.later[key] = op[0]
+        return self.update(key, Counter([op[0]]))
 
 
 def of_operation(message: object) -> tuple[str, int] | None:
@@ -121,8 +142,8 @@ def in_entity(entity: StoredEntity) -> Iterator[str]:
             yield op[0]
 
 
-def events_in(orchestration: StoredOrchestration) -> Iterator[str]:
-    """The events that an instance has received or is to receive: of its earlier executions, of this one, waiting ones."""
+def sent_to(orchestration: StoredOrchestration) -> Iterator[str]:
+    """The events and updates that an instance has received or is to receive: of its earlier executions, of this one, waiting ones."""
     record = orchestration.record
     if record is not None:
         arguments: list[Any] = decode(record.arguments)
@@ -131,8 +152,14 @@ def events_in(orchestration: StoredOrchestration) -> Iterator[str]:
     for message in orchestration.inbox.values():
         if isinstance(message, EventRaised):
             yield decode(message.value)
+        elif isinstance(message, UpdateRequested):
+            yield decode(message.arguments)[0]
 
 
 def received(entries: Iterable[object]) -> Iterator[str]:
-    """The events among some entries of a journal."""
-    return (decode(entry.value) for entry in entries if isinstance(entry, EventReceived))
+    """The events and updates among some entries of a journal."""
+    for entry in entries:
+        if isinstance(entry, EventReceived):
+            yield decode(entry.value)
+        elif isinstance(entry, UpdateReceived):
+            yield decode(entry.arguments)[0]

@@ -1,4 +1,4 @@
-"""Random programs for the orchestrator of a simulation; see :class:`~perdure.testing.simulate.world.Performer`."""
+"""Random programs for the orchestrator of a simulation; see :class:`~perdure.testing.simulate.performing.Performer`."""
 
 from __future__ import annotations
 
@@ -60,8 +60,11 @@ class Programs:
             "slow",
             "refuse",
             "abandon",
+            "later",
+            "later",
             "work",
             "work",
+            "http",
             "sleep",
             "event",
             "race",
@@ -99,8 +102,12 @@ class Programs:
                 return [name, self.key(), self.key()]
             case "abandon":
                 return [name, self.key()]
+            case "later":
+                return [name, self.key(), abs(self.amount()), self.seconds(), chance.choice((None, 0.0, self.seconds()))]
             case "work":
-                return [name, chance.choice((1, 1, 2, 4)), chance.choice((None, None, 5.0))]
+                return [name, chance.choice((1, 1, 2, 4)), chance.choice((None, None, 5.0)), chance.choice((None, None, 10.0))]
+            case "http":
+                return [name, chance.randrange(3), chance.choice((1, 5, 40)), chance.choice((1, 3)), chance.choice((None, 60.0))]
             case "sleep":
                 return [name, self.seconds()]
             case "event":

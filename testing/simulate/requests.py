@@ -11,6 +11,7 @@ from attrs import define, field
 from ...entities import EntityOperationFailed
 from ...hub import HubClosed, Instance, LimitReached, TaskHub
 from ...orchestration import (
+    CannotQuery,
     CannotRewind,
     InstanceExists,
     InstanceFinished,
@@ -18,6 +19,7 @@ from ...orchestration import (
     OrchestrationCanceled,
     OrchestrationFailed,
     OrchestrationTerminated,
+    UpdateFailed,
 )
 from ...storage import StorageError
 from .effects import must_be_there
@@ -25,8 +27,8 @@ from .known import Fault, Known
 from .ops import Op
 from .trace import Trace
 
-REFUSALS: Final = (CannotRewind, InstanceExists, InstanceFinished, InstanceNotFound, LimitReached, ValueError)
-ENDINGS: Final = (OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated, TimeoutError)
+REFUSALS: Final = (CannotQuery, CannotRewind, InstanceExists, InstanceFinished, InstanceNotFound, LimitReached, ValueError)
+ENDINGS: Final = (OrchestrationCanceled, OrchestrationFailed, OrchestrationTerminated, TimeoutError, UpdateFailed)
 UNKNOWN: Final = (StorageError, HubClosed)
 BATCHES: Final = 2
 """Batches that what was accepted may be in when its caller is gone: the one on its way to disk, and the open one."""
@@ -52,9 +54,11 @@ class Request:
       starts: it starts that instance.
       wakes: it may make a suspended instance go on.
       restarts: it starts that instance again, with what it had collected.
-      purges: it purges that instance, or many if there is none.
+      purges: it purges that instance.
       request_id: makes it safe to repeat.
       check: what is wrong with an answer.
+      begins: the model is to allow for what it may do from now on.
+      has_ended: whatever it does has been done.
       attempts: how often it was asked for.
       answer: what the client was told first, ``None`` while it was told nothing.
       starts_before: how often its instance was to be started before.
@@ -72,16 +76,13 @@ class Request:
     purges: bool = False
     request_id: str | None = None
     check: Check = nothing_to_check
+    begins: Callable[[], object] = lambda: None
+    has_ended: Callable[[], object] = lambda: None
     attempts: int = 0
     answer: tuple[str, Any] | None = None
     starts_before: int = 0
     existed: bool = False
     asked_at: int = 0
-
-    @property
-    def purges_many(self) -> bool:
-        """Whether it purges whatever has finished."""
-        return self.purges and self.instance_id is None
 
 
 @define(eq=False)
@@ -121,7 +122,7 @@ class Desk:
             cooling[1] -= 1
             request, left = cooling
             if not left:
-                self.known.purging -= request.purges_many
+                request.has_ended()
                 if request.wakes and request.instance_id is not None:
                     self.known.woken[request.instance_id] -= 1
         self._cooling = [cooling for cooling in self._cooling if cooling[1]]
@@ -145,11 +146,11 @@ class Desk:
         if request.attempts == 1:
             request.asked_at = known.stored.commit_number
         for op in request.ops:
-            if known.ops.add(op) is op and request.attempts == 1:
+            if known.ops.add(op) is op and request.attempts == 1 and not op.due_at:
                 op.sender, op.sequence = f"client {self.life}", next(self._order)
             else:
                 op.sender, op.refused = None, False
-        known.purging += request.purges_many
+        request.begins()
         if request.purges and request.instance_id is not None:
             known.purged[request.instance_id] = request.asked_at
         if request.instance_id is not None:

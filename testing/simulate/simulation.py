@@ -25,22 +25,25 @@ import trio
 from attrs import define, field, frozen
 
 from ...hub import HubClosed, TaskHub, limits
+from ...hub.http_activity import HttpActivity
 from ...orchestration.registry import Registry
 from ...storage import StorageInDoubt, Values
 from ...storage.memory_store import MemoryStore
 from ...storage.store import Batch
 from .. import invariants, replaying
-from ..determinism import run
+from ..determinism import replaced, run
 from ..scripted_store import Harm, ScriptedStore
 from .clients import Clients
 from .effects import after
 from .healing import heal
 from .known import Fault, Known
 from .manner import Manner, manner_of
+from .performing import DEFINITIONS
 from .requests import Desk, Request
+from .server import IN_PLACE_OF_THE_CLIENT
 from .surroundings import Surroundings
 from .trace import Trace
-from .world import DEFINITIONS, around
+from .world import around
 
 CRASHES: Final = (3, 4, 5)
 """How often the process dies in a run, before the last life that ends it."""
@@ -48,6 +51,8 @@ STEPS_BETWEEN: Final = 8
 """Steps between two deaths, at least; a commit that is to end in doubt has fewer to come, or the disk is cut off."""
 PAYLOAD_BYTES_MIN: Final = (1, 40, 300, limits.PAYLOAD_BYTES_MIN)
 """From which size on a life stores values apart; the next one may do otherwise."""
+RETENTION: Final = (None, None, None, 40, 400)
+"""How long a life keeps instances that have finished, seconds; the next one may do otherwise."""
 PATIENCE: Final = 1_000_000.0
 """Virtual seconds after which a run that is stuck fails; they pass at once."""
 
@@ -136,7 +141,7 @@ class Simulation:
 
     async def live(self) -> None:
         """The whole run: one life after another, and the last one that ends everything."""
-        with trio.fail_after(PATIENCE), around(self._surroundings):
+        with trio.fail_after(PATIENCE), around(self._surroundings), replaced(*IN_PLACE_OF_THE_CLIENT):
             while self.step < self.steps and not self.faults:
                 await self._guarded(self._life)
                 self._next_life()
@@ -145,6 +150,8 @@ class Simulation:
                 await self._guarded(self._last_life)
 
     def _hub(self) -> TaskHub:
+        retention = self._chance.choice(RETENTION)
+        self.known.retention = None if retention is None else retention * 1_000_000
         return TaskHub(
             "Simulated",
             DEFINITIONS,
@@ -153,6 +160,7 @@ class Simulation:
             cache_bytes=self.manner.cache_bytes,
             request_limit=self.manner.request_limit,
             payload_bytes_min=self._chance.choice(PAYLOAD_BYTES_MIN),
+            retention=retention,
         )
 
     async def _guarded(self, life: Callable[[], Awaitable[None]]) -> None:
@@ -251,7 +259,7 @@ class Simulation:
 def _registry() -> Registry:
     """The definitions, for replaying what is stored; made once, since it takes longer than most runs."""
     registry = Registry(Values(), lambda: "")
-    registry.define(DEFINITIONS)
+    registry.define((*DEFINITIONS, HttpActivity(None).activity))
     return registry
 
 

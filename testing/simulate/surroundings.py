@@ -12,10 +12,13 @@ from .known import Fault, Known
 from .manner import Manner
 from .ops import LEDGER, of_operation
 from .trace import Trace
+from .world import Effort
 
 START: Final = 1_900_000_000_000_000
 """The wall clock when Trio's is 0, microseconds since 1970."""
 SECOND: Final = 1_000_000
+PARTS_MAX: Final = 3
+"""Into so many parts an activity divides its work at most."""
 
 
 @define(eq=False)
@@ -73,12 +76,32 @@ class Surroundings:
         """An orchestration is about to start another one."""
         self.known.starting(instance_id)
 
-    def activity_began(self, instance_id: str, idempotency_key: str, attempt: int) -> tuple[float, bool]:
-        """An activity may begin only when it is durable that it was scheduled (O5)."""
+    def cancelling(self, op: str) -> None:
+        """An orchestration is about to cancel a delayed signal."""
+        self.known.cancelling.add(op)
+
+    def activity_began(self, instance_id: str, idempotency_key: str, attempt: int, last_heartbeat: int | None) -> Effort:
+        """An activity may begin only when it is durable that it was scheduled; it is told how far the last attempt was (O5)."""
         execution, _, step = idempotency_key.partition(":")
         if (execution, step, attempt) not in self.known.scheduled:
             self.faults.append((4, f"an activity of {instance_id} began before it was durable that it was scheduled"))
-        self.trace.note(f"activity {step} of {instance_id} began, attempt {attempt}")
+        durable, said = self.known.beats.get((execution, step), (0, 0))
+        if not durable <= (last_heartbeat or 0) <= said:
+            what = f"was told that it was at {last_heartbeat}: it has said {said}, and {durable} is durable"
+            self.faults.append((4, f"activity {step} of {instance_id}, attempt {attempt}, {what}"))
+        self.trace.note(f"activity {step} of {instance_id} began, attempt {attempt}, at {last_heartbeat}")
         if self.calm:
-            return 0.0, False
-        return self.chance.uniform(0.0, self.manner.slowness), self.chance.random() < self.manner.failures
+            return Effort((), fails=False)
+        seconds = self.chance.uniform(0.0, self.manner.slowness)
+        parts = self.chance.randrange(1, PARTS_MAX + 1)
+        return Effort((seconds / parts,) * parts, self.chance.random() < self.manner.failures)
+
+    def heartbeat(self, idempotency_key: str, beat: int) -> None:
+        """An activity says how far it is."""
+        execution, _, step = idempotency_key.partition(":")
+        durable, said = self.known.beats.get((execution, step), (0, 0))
+        self.known.beats[execution, step] = durable, max(said, beat)
+
+    def saw(self, number: int, what: str) -> None:
+        """User code has seen what it should not have seen."""
+        self.faults.append((number, what))

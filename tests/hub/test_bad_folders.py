@@ -49,6 +49,16 @@ def _broken_marker(folder: Path) -> None:
     (folder / "hub.json").write_text("{")
 
 
+def _deep_marker(folder: Path) -> None:
+    _hub(folder)
+    (folder / "hub.json").write_text("[" * 100_000)
+
+
+def _open_to_everybody(folder: Path) -> None:
+    _hub(folder)
+    folder.chmod(0o777)
+
+
 def _no_data(folder: Path) -> None:
     _hub(folder)
     (folder / "data.mdb").unlink()
@@ -77,6 +87,8 @@ UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a newer format": (_newer_format, "written by a newer Perdure .format 999.*Use that version"),
     "another product's store": (_foreign_product, "a store of 'other', not of 'perdure'"),
     "a broken marker": (_broken_marker, "hub.json is damaged .*Restore the hub from a backup"),
+    "a marker that is nested without end": (_deep_marker, "hub.json is damaged .*Restore the hub from a backup"),
+    "a hub that everybody can write": (_open_to_everybody, "may be written by everybody.*chmod o-w"),
     "a hub without data": (_no_data, "data.mdb is missing: the hub had been created"),
     "a hub with empty data": (_empty_data, "data.mdb is empty: the hub had been created"),
     "a hub with other data": (_text_as_data, "is no LMDB page|damaged"),

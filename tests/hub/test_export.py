@@ -114,6 +114,8 @@ BROKEN: dict[str, tuple[str, Callable[[list[str]], list[str]]]] = {
     "nothing": ("line 1 is not the beginning", lambda _: []),
     "another file": ("line 1 is not the beginning", lambda _: ["{}\n"]),
     "no JSON": ("line 3 is no record", lambda lines: [*lines[:2], "{\n", *lines[3:]]),
+    "a nesting without end": ("line 1 is not the beginning", lambda lines: ["[" * 100_000 + "\n", *lines]),
+    "a record that is nested without end": ("line 2 is no record", lambda lines: [lines[0], "[" * 100_000 + "\n"]),
     "a newer format": ("this Perdure reads 1 to 1", lambda lines: [lines[0].replace('"format": 1', '"format": 2'), *lines[1:]]),
     "cut off": ("ends after .* without its last line", lambda lines: lines[:-1]),
     "a line is missing": ("line .* had .* records, and", lambda lines: [*lines[:2], *lines[3:]]),

@@ -207,8 +207,10 @@ async def test_O21_there_must_be_somebody_to_ask(verb: str, autojump_clock: obje
             await ask("done")
         if verb == "query":
             await hub.start(cart, instance_id="later", start_at=60)
-            with pytest.raises(CannotQuery, match="not begun"):
-                await ask("later")
+            for _ in range(2):
+                with pytest.raises(CannotQuery, match="not begun"):
+                    await ask("later")
+                await hub.suspend("later")
 
 
 @pytest.mark.parametrize("how", ["end", "fail", "renew", "terminate", "cancel", "purge", "replace"])
@@ -315,15 +317,25 @@ async def test_O21_a_suspended_instance_answers_queries_and_keeps_updates(autoju
         await answered.wait()
 
 
+async def update_fails(instance: Instance[object], name: str, *arguments: object) -> None:
+    """Ask for an update that does not come to its end."""
+    with pytest.raises(UpdateFailed):
+        await instance.update(name, *arguments)
+
+
 async def test_O16_a_rewind_does_not_answer_twice() -> None:
     """Updates of before the failure are run again by the replay, and answered no more; they are there for the code."""
-    async with TaskHub("Handlers", ALL, MemoryStore()) as hub:
+    async with TaskHub("Handlers", ALL, MemoryStore()) as hub, trio.open_nursery() as nursery:
         instance = await hub.start(cart, instance_id="x")
         assert await instance.update("add", {"name": "pen"}, request_id="1") == "pen"
+        nursery.start_soon(update_fails, instance, "wait", "nothing")
+        await trio.testing.wait_all_tasks_blocked()
         await instance.raise_event("do", "fail")
         with pytest.raises(OrchestrationFailed):
             await instance.result()
         await instance.rewind()
+        answered = [entry.number for entry in await instance.history() if isinstance(entry, UpdateAnswered)]
+        assert answered == [1, 2], "the second one was cut off by the failure, and again by the next one"
         assert (await instance.status()).runtime_status is RuntimeStatus.FAILED, "its code fails by itself"
         assert await instance.update("add", {"name": "pen"}, request_id="1") == "pen"
 

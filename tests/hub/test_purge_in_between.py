@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import trio
 from perdure.hub import TaskHub, activity_context
-from perdure.orchestration import InstanceNotFound, OrchestrationContext, RuntimeStatus, activity, orchestrator
+from perdure.orchestration import (
+    InstanceNotFound,
+    OrchestrationContext,
+    OrchestrationFailed,
+    RuntimeStatus,
+    activity,
+    orchestrator,
+)
 from perdure.storage import tables
 from perdure.testing import ScriptedStore
 
@@ -161,3 +168,31 @@ async def test_O16_a_heartbeat_does_not_bring_back_a_purged_activity() -> None:
         beats[-1].set()
         await rounds()
         assert (begun, left(store)) == (["beat"], {})
+
+
+@orchestrator
+async def at_once(ctx: OrchestrationContext, fails: bool) -> str:
+    """End in its first turn."""
+    if fails:
+        raise LookupError("as told")
+    return "done"
+
+
+async def test_O16_what_is_started_anew_meanwhile_is_purged_only_if_it_matches() -> None:
+    """A purge of what has failed spares the instance that was started again and has completed since, though nobody can read that yet."""
+    store = ScriptedStore()
+    async with bank(store, at_once) as hub, callers() as beside:
+        for instance_id in "xy":
+            with pytest.raises(OrchestrationFailed):
+                await (await hub.start(at_once, True, instance_id=instance_id)).result()
+        await hold_a_commit(hub, store, beside)
+        beside.call(lambda: hub.start(at_once, False, instance_id="x", if_exists="replace_finished"))
+        await rounds()
+        purge = beside.call(lambda: hub.purge(status=RuntimeStatus.FAILED))
+        await rounds()
+        store.held = False
+        await until(lambda: purge.ended)
+        assert await hub.instance("x").result() == "done"
+        with pytest.raises(InstanceNotFound):
+            await hub.instance("y").status()
+        await hub.purge_instance("another", force=True)

@@ -9,11 +9,16 @@ import argparse
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from typing import Final
 
 from attrs import frozen
 from perdure.testing.simulate import Outcome, simulate
 
-from .planted import PLANTED, planted
+from . import planted_core, planted_services
+from .planting import PLANTED, planted
+
+PLANTED_BY: Final = (planted_core, planted_services)
+"""The modules that have planted their faults."""
 
 SEEDS_MAX = 400
 """So many seeds may be needed; most faults need one."""

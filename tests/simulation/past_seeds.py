@@ -31,10 +31,12 @@ PAST: Final = (
     Past(
         "the last turn of a purged instance deleted the new instance of its id",
         "deletes the directory row of a purged instance again and again",
-        2,
+        4,
     ),
-    Past("purging left messages of the batch under way", "leaves messages behind when purging", 0),
-    Past("purging left activities of the batch under way", "leaves activities behind when purging", 145),
-    Past("recovery took up activities that a client had purged", "takes up activities that were purged", 162),
-    Past("what was journaled before the first event was overwritten", "journals what comes before the first event", 10),
+    Past("purging left messages of the batch under way", "leaves messages behind when purging", 4),
+    Past("purging left activities of the batch under way", "leaves activities behind when purging", 302),
+    Past("recovery took up activities that a client had purged", "takes up activities that were purged", 41),
+    Past("what was journaled before the first event was overwritten", "journals what comes before the first event", 3),
+    Past("code that had not begun was asked, and offered nothing", "asks code that has not begun", 0),
+    Past("an update was answered again when its instance had been rewound", "answers an update again after a rewind", 135),
 )

@@ -292,3 +292,18 @@ def test_a_witness_that_cannot_be_written_stops_nobody(folder: Path, caplog: pyt
     owner.store.close()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert Owner.of(LmdbStore(folder)).epoch == 3
+
+
+def test_no_read_keeps_a_snapshot(folder: Path) -> None:
+    """After every kind of read no transaction of this process is open: none keeps pages from being used again, whoever waits."""
+    filled(folder)
+    owner = Owner.of(LmdbStore(folder))
+    store = owner.store
+    for _ in range(2):
+        assert store.get(INSTANCES, b"0/000") is not None
+        assert len(list(store.keys(INSTANCES, limit=10))) == 10
+        assert len(list(store.scan(INSTANCES, limit=10))) == 10
+        engine = store._engine  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        slots = [line.split() for line in engine.environment.readers().splitlines()[1:]]
+        assert [slot for slot in slots if slot[2:] != ["-"]] == []
+        owner.commit({INSTANCES: {b"more": b"x"}})

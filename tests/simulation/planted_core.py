@@ -1,18 +1,14 @@
-"""Faults to be planted in the product, one at a time, to see whether the simulator finds them (invariant 30).
-
-Each is a defect that a hub like this one could have, or had. It is planted by putting another function in the place of the
-product's own; the product has no switches for this. ``PLANTED`` has them all, by what they do.
-"""
+"""Faults of the core to be planted: turns, messages, locks, request ids, time, lives, journals, commits; see :mod:`.planting`."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from collections import deque
+from typing import Any
 
 import trio
+from perdure.entities.entity_mailbox import EntityMailbox
 from perdure.entities.lock import Lock
 from perdure.entities.machine import EntityMachine
 from perdure.entities.mailbox import NO_MESSAGES
@@ -36,36 +32,8 @@ from perdure.orchestration.inbox import Inbox
 from perdure.orchestration.machine import OrchestrationMachine
 from perdure.orchestration.messages import DropTimer, SectionGranted, TellChild, Terminate
 from perdure.storage import StorageError, StorageInDoubt, keys, tables
-from perdure.testing.determinism import replaced
 
-Places = list[tuple[object, str, object]]
-PLANTED: Final[dict[str, Callable[[], Places]]] = {}
-
-
-def plant(function: Callable[[], Places]) -> Callable[[], Places]:
-    """Add a fault; its name says what it does."""
-    PLANTED[function.__name__.replace("_", " ")] = function
-    return function
-
-
-@contextmanager
-def planted(name: str) -> Generator[None]:
-    """The product has this fault in the block."""
-    with ExitStack() as stack:
-        for place in PLANTED[name]():
-            stack.enter_context(replaced(*place))
-        yield
-
-
-def every(count: int, skipped: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that does ``other`` the ``count``-th time, and again after as many times more."""
-    calls = itertools.count(1)
-    return lambda *args, **options: (other if next(calls) % count == 0 else skipped)(*args, **options)
-
-
-def nothing(*_: object, **__: object) -> None:
-    """Do nothing."""
-
+from .planting import Places, every, nothing, plant
 
 # --- what leaves before it is durable (D2, O5)
 
@@ -160,18 +128,18 @@ def loses_dead_letters() -> Places:
 
 @plant
 def drops_every_ninth_message_to_an_entity() -> Places:
-    return [(Engine, "to_entity", every(9, Engine.to_entity, nothing))]
+    return [(Engine, "to_cell", every(9, Engine.to_cell, nothing))]
 
 
 @plant
 def delivers_every_ninth_message_to_an_entity_twice() -> Places:
-    original = Engine.to_entity
+    original = Engine.to_cell
 
-    def twice(self: Engine, target: Any, message: Any) -> None:
-        original(self, target, message)
-        original(self, target, message)
+    def twice(self: Engine, cell: Any, message: Any) -> None:
+        original(self, cell, message)
+        original(self, cell, message)
 
-    return [(Engine, "to_entity", every(9, original, twice))]
+    return [(Engine, "to_cell", every(9, original, twice))]
 
 
 @plant
@@ -181,23 +149,22 @@ def delivers_messages_twice_after_recovery() -> Places:
 
 def _without_deleting(self: Any, mailbox: Any, writes: Any) -> None:
     """Store what is new, and do not delete what was consumed."""
-    mailbox.consumed.clear()
     for number, message in mailbox.seal()[0]:
         writes[tables.INBOX][self.prefix + keys.u64(number)] = encode(message)
 
 
 @plant
 def puts_a_message_before_the_last_one() -> Places:
-    original = EntityMachine.accept
+    original = EntityMailbox.put
 
-    def accept(self: EntityMachine, message: Any, number: int | None = None) -> None:
-        original(self, message, number)
-        queue = self.mailbox.queue
-        if number is None and len(queue) > 1 and queue[-2][0] > self.mailbox.stored_up_to:
+    def put(self: EntityMailbox, message: Any, number: int | None, lock: Any) -> None:
+        original(self, message, number, lock)
+        queue = self.queue
+        if number is None and len(queue) > 1 and queue[-2][0] > self.stored_up_to:
             (first, earlier), (second, later) = queue[-2], queue[-1]
             queue[-2], queue[-1] = (first, later), (second, earlier)
 
-    return [(EntityMachine, "accept", accept)]
+    return [(EntityMailbox, "put", put)]
 
 
 @plant
@@ -292,16 +259,17 @@ def lets_a_late_release_free_a_later_section() -> Places:
 
 @plant
 def lets_others_into_a_locked_entity() -> Places:
-    original = EntityMachine.accept
+    original = EntityMailbox.put
 
-    def accept(self: EntityMachine, message: Any, number: int | None = None) -> None:
-        lock = self.lock
+    def put(self: EntityMailbox, message: Any, number: int | None, lock: Any) -> None:
         if lock is not None and number is None and isinstance(message, Operation) and message.section is None:
-            self.mailbox.put(Operation(message.name, message.arguments, message.reply_to, lock.section), None, lock)
+            if not self.held:
+                self.held = deque()
+            self.held.append((self.number(), message))
         else:
-            original(self, message, number)
+            original(self, message, number, lock)
 
-    return [(EntityMachine, "accept", accept)]
+    return [(EntityMailbox, "put", put)]
 
 
 @plant
