@@ -19,22 +19,26 @@ from .status import InstanceStatus
 from .task_hub import TaskHub
 
 if TYPE_CHECKING:
-    from .describing import EntityDescription, InstanceDescription
-    from .folders import copy_hub, delete_hub, list_hubs
-    from .reader import HubReader
-    from .waiting import Waiting
+    from .on_demand import (
+        EntityDescription,
+        HubReader,
+        InstanceDescription,
+        Waiting,
+        copy_hub,
+        delete_hub,
+        list_hubs,
+    )
 else:
+
+    def _on_demand():
+        from . import on_demand  # noqa: PLC0415 - this is what it is for
+
+        return on_demand
+
     __getattr__, __dir__ = names_loaded_later(
         __name__,
-        {
-            "EntityDescription": "describing",
-            "HubReader": "reader",
-            "InstanceDescription": "describing",
-            "Waiting": "waiting",
-            "copy_hub": "folders",
-            "delete_hub": "folders",
-            "list_hubs": "folders",
-        },
+        ("EntityDescription", "HubReader", "InstanceDescription", "Waiting", "copy_hub", "delete_hub", "list_hubs"),
+        _on_demand,
     )
 
 __all__ = [

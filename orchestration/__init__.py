@@ -45,7 +45,13 @@ from .tasks import DurableTask
 if TYPE_CHECKING:
     from .http_message import HttpHeaders, HttpResponse
 else:
-    __getattr__, __dir__ = names_loaded_later(__name__, {"HttpHeaders": "http_message", "HttpResponse": "http_message"})
+
+    def _http_message():
+        from . import http_message  # noqa: PLC0415 - this is what it is for
+
+        return http_message
+
+    __getattr__, __dir__ = names_loaded_later(__name__, ("HttpHeaders", "HttpResponse"), _http_message)
 
 __all__ = [
     "Activity",

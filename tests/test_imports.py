@@ -16,7 +16,7 @@ DEPENDENCIES = "attrs, cattrs, msgspec, outcome, trio"
 
 LATER = {
     "what only some programs use": (
-        "hub.checkup hub.describing hub.exporting hub.folders hub.reader hub.waiting orchestration.http_call "
+        "hub.checkup hub.on_demand hub.describing hub.exporting hub.folders hub.reader hub.waiting orchestration.http_call "
         "orchestration.http_message orchestration.http_polling orchestration.http_url hub.http_activity hub.http_client"
     ),
     "the engines": (
