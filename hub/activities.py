@@ -1,10 +1,10 @@
 """Running activities (O5): at least once, after the commit that scheduled them, the first result counts.
 
-An ``async`` activity runs in a Trio task, a plain one in a worker thread or a worker process. Its row in storage goes in the same batch
-that holds its result; so an activity that was running when the program died runs again, with the same idempotency key.
+An ``async`` activity runs in a Trio task, a plain one in a worker thread or a worker process. Its row in storage goes in the
+same batch that holds its result; so an activity that was running when the program died runs again, with the same idempotency key.
 
 What may stop an activity (a cancellation, a time limit) cancels its Trio task, kills a worker process, and can only tell a thread.
-A time limit is for the attempt: waiting for a free place does not count.
+A time limit is for the attempt; waiting for a worker process does not count.
 """
 
 from __future__ import annotations
