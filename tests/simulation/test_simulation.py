@@ -37,7 +37,7 @@ from .planting import PLANTED, planted
 
 ROOT = Path(__file__).parents[2]
 SEEDS, STEPS, CRASHES = 500, 120, 3
-FAULT, FINDS_IT = "does not undo the state of a failed operation", 0
+FAULT, FINDS_IT = "does not undo the state of a failed operation", 2
 """A planted fault that every other seed finds, and one that does."""
 
 
@@ -182,23 +182,22 @@ def test_a_campaign_ends_in_time() -> None:
 HUNTS_MAX = 60
 """So many seeds may be needed to find a planted fault."""
 BEGIN_AT = {each.planted: each.seed for each in PAST} | {
-    "lets others into a locked entity": 3,
+    "lets others into a locked entity": 29,
+    "brings back an old state after every ninth operation": 3,
     "keeps locks after the owner has ended": 7,
+    "lets a late release free a later section": 14,
     "loses unread events in continue as new": 13,
     "lets a finished instance be ended again": 7,
-    "does not rewind failed children": 33,
+    "does not rewind failed children": 9,
     "takes results of an earlier execution": 14,
     "says that a signal is cancelled that was delivered": 8,
     "cancels signals for an operation that failed": 9,
-    "tells in a query of what is not durable": 42,
-    "lets entities go that are to get signals": 7,
-    "releases the locks of living owners when cleaning": 9,
-    "forgets how far an attempt was when it fails": 9,
-    "does not tell an activity how far it was": 9,
-    "polls before the server wants it": 10,
+    "forgets that a signal is gone until that is durable": 7,
     "redrives letters that are gone": 166,
+    "lets entities go that are to get signals": 7,
+    "forgets how far an attempt was when it fails": 9,
 }
-"""Where hunts begin that take eight seeds or more from 0; the first one, so that it breaks the one invariant that no other fault breaks."""
+"""Where hunts begin that take eight seeds or more from 0; and one that breaks, from there, an invariant that no other fault breaks."""
 
 
 @pytest.fixture(scope="module")
