@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -222,11 +222,13 @@ class RunningActivity(Running, Job):
                 async with self._runner.worker_pool.worker() as worker:
                     with self._limits():
                         return await worker.run(_attempt(record), lambda encoded: self._runner.beat(self, encoded))
-            elif record.timeout is None and record.heartbeat_timeout is None:
-                return await self._call()
-            else:
+            elif record.timeout is not None or record.heartbeat_timeout is not None:
                 with self._limits():
                     return await self._call()
+            elif self._definition.activity.is_async:
+                return Success(self._definition.result.encode(await self._begun()))
+            else:
+                return await self._call()
             raise self._too_late()
         except (trio.Cancelled, KeyboardInterrupt):
             raise
@@ -252,16 +254,21 @@ class RunningActivity(Running, Job):
         """Run its function in this task or in a thread."""
         definition, record = self._definition, self.record
         activity = definition.activity
-        current.set(self._context_here if activity.is_async else self._context_elsewhere(trio.lowlevel.current_trio_token()))
-        arguments = definition.arguments.decode(record.arguments)
         if activity.is_async:
-            result = await activity.function(*arguments)
+            result = await self._begun()
         else:
+            current.set(self._context_elsewhere(trio.lowlevel.current_trio_token()))
+            arguments = definition.arguments.decode(record.arguments)
             limited = record.timeout is not None or record.heartbeat_timeout is not None
             result = await trio.to_thread.run_sync(
                 activity.function, *arguments, limiter=self._runner.threads, abandon_on_cancel=limited
             )
         return Success(definition.result.encode(result))
+
+    def _begun(self) -> Awaitable[Any]:
+        """Its ``async`` function, begun in this task."""
+        current.set(self._context_here)
+        return self._definition.activity.function(*self._definition.arguments.decode(self.record.arguments))
 
     # --- what it may know of itself
 

@@ -17,7 +17,6 @@ from ..entities.lock import release_of
 from ..entities.messages import (
     Answer,
     CallingTask,
-    ClientRequest,
     DropSignal,
     EntityMessage,
     Failure,
@@ -96,8 +95,8 @@ class Effects(ABC):
         self._due = Due(timers, self.delayed, residence, self._timer_due, self.touch)
         self.calls: dict[int, Ack] = {}
         self.handlers: dict[type, Callable[[AnyCell, Any], None]] = {
-            Send: lambda _, effect: self.to_entity(effect.target, effect.message),
-            Answer: lambda _, effect: self._answer(effect.reply_to, effect.outcome),
+            Send: self._send,
+            Answer: self._answer,
             Granted: self._granted,
             StartInstance: self._start_instance,
             RaiseEvent: self._raise_event,
@@ -139,14 +138,18 @@ class Effects(ABC):
     def renewed(self, cell: OrchestrationCell) -> None:
         """The journal of an execution is over, and the instance goes on."""
 
-    def _answer(self, reply_to: object, outcome: Outcome) -> None:
+    def _send(self, _: AnyCell, effect: Send) -> None:
+        self.to_entity(effect.target, effect.message)
+
+    def _answer(self, _: AnyCell, effect: Answer) -> None:
+        reply_to, outcome = effect.reply_to, effect.outcome
         if isinstance(reply_to, CallingTask):
             self.task_result(reply_to, outcome)
         elif isinstance(reply_to, WaitingClient):
             ack = self.calls.pop(reply_to.token, None)
             if ack is not None:
                 self.batch.acks.append((ack, outcome))
-        elif isinstance(reply_to, ClientRequest):
+        else:
             self.requests.answered(reply_to.request_id, outcome, self.batch)
 
     def task_result(self, reply_to: CallingTask, outcome: Outcome, heartbeat: bytes | None = None) -> bool:

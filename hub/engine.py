@@ -65,7 +65,7 @@ class Engine(Effects):
 
     def to_entity(self, target: EntityId, message: EntityMessage) -> None:
         """Put a message into an entity's mailbox."""
-        self.to_cell(self.residence.entities.get(target) or self.residence.entity(target), message)
+        self.to_cell(self.residence.entity(target), message)
 
     def to_cell(self, cell: EntityCell, message: EntityMessage) -> None:
         """Put a message into the mailbox of an entity that is in memory."""
@@ -275,7 +275,6 @@ class Engine(Effects):
     def _after_turn(self, cell: AnyCell) -> None:
         """Carry out what a turn decided, and see whether the instance has more to do."""
         self._carry_out(cell)
-        self.residence.used(cell)
         machine = cell.machine
         if machine.ready and not cell.damaged:
             load = len(machine.mailbox)

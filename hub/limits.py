@@ -18,7 +18,7 @@ YIELD_SECONDS: Final = 0.00005
 """While a commit is under way, the event loop's thread really sleeps this long between two slices, so that the writer
 thread gets the interpreter lock (see :mod:`perdure.storage.store`, rule 3)."""
 
-IDLE_YIELD_SECONDS: Final = 0.0002
+IDLE_YIELD_SECONDS: Final = 0.0004
 """The same when there is no turn to run: a commit takes about this long, and its end is noticed at once."""
 
 BATCH_INSTANCES_MAX: Final = 4000

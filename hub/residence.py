@@ -241,9 +241,9 @@ class Residence:
         self._order[cell] = self._order.pop(cell)
 
     def flushed(self, cell: AnyCell) -> None:
-        """Weigh a cell again after it was written."""
+        """Weigh a cell again after it was written; it was used, so it moves to the end of those that may be dropped."""
         weight = cell.weight
-        self.bytes += weight - self._order[cell]
+        self.bytes += weight - self._order.pop(cell)
         self._order[cell] = weight
 
     def flush_numbers(self, writes: Writes) -> None:

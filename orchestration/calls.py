@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
+
+import msgspec
 
 from ..entities.delayed import check_signal_id, delivery_time
 from ..entities.errors import EntityOperationFailed
 from ..entities.ids import EntityId, EntityRef, check_instance_id
 from .context_base import checked_entity_id
 from .definition import Activity, Orchestrator
-from .errors import ActivityFailed, SubOrchestrationFailed
+from .errors import SubOrchestrationFailed
 from .history import CallChild, CallEntity, CancelSignal, ScheduleActivity, SendEvent, SignalEntity, StartOrchestration
 from .outgoing import signal_id_of
 from .plan import PlannedTask
@@ -63,12 +66,8 @@ class CallVerbs(WaitVerbs):
         name = definition.activity.name
         encoded = definition.arguments.encode(arguments)
         options: Any = definition.activity if isinstance(activity, str) else activity
-        return self._attempt(
-            lambda number: ScheduleActivity(number, name, encoded, options.timeout, options.heartbeat_timeout),
-            definition.result,
-            lambda failure: ActivityFailed(name, failure),
-            options.retry,
-        )
+        action = ScheduleActivity(self._kernel.next_number(), name, encoded, options.timeout, options.heartbeat_timeout)
+        return self._attempt(action, definition.result, definition.failed, options.retry)
 
     async def map(self, activity: Activity[R, V], items: Iterable[V], *, limit: int) -> list[R]:
         """Run an activity for each item, at most ``limit`` at a time (O7): ``await ctx.map(resize, images, limit=10)``.
@@ -126,14 +125,9 @@ class CallVerbs(WaitVerbs):
         encoded = definition.arguments.encode(arguments)
         chosen = None if instance_id is None else check_instance_id(instance_id)
         number = kernel.next_number()
-        child = chosen or self._child_id(number)
-        return self._attempt(
-            lambda attempt: CallChild(attempt, name, definition.version, child, encoded),
-            definition.result,
-            lambda failure: SubOrchestrationFailed(name, failure),
-            None if isinstance(orchestrator, str) else orchestrator.retry,
-            number,
-        )
+        action = CallChild(number, name, definition.version, chosen or self._child_id(number), encoded)
+        retry = None if isinstance(orchestrator, str) else orchestrator.retry
+        return self._attempt(action, definition.result, partial(SubOrchestrationFailed, name), retry)
 
     @overload
     def call_entity(
@@ -178,13 +172,9 @@ class CallVerbs(WaitVerbs):
         if section is not None:
             section.check_call(target)
         opened_by = None if section is None else section.id
-        name, names = definition.name, (target.name, target.key)
-        task = self._attempt(
-            lambda number: CallEntity(number, names, name, encoded, opened_by),
-            definition.result,
-            lambda failure: EntityOperationFailed(target, name, failure),
-            retry,
-        )
+        name = definition.name
+        action = CallEntity(kernel.next_number(), (target.name, target.key), name, encoded, opened_by)
+        task = self._attempt(action, definition.result, partial(EntityOperationFailed, target, name), retry)
         if section is not None:
             section.pending[target] = task
         return task
@@ -280,19 +270,14 @@ class CallVerbs(WaitVerbs):
         kernel.ask(SendEvent(kernel.next_number(), receiver, folded, encoded))
 
     def _attempt(
-        self,
-        action_of: Callable[[str], Work],
-        codec: Codec[Any],
-        error: Callable[[FailureDetails], Exception],
-        retry: RetryPolicy | None,
-        number: str | None = None,
+        self, action: Work, codec: Codec[Any], error: Callable[[FailureDetails], Exception], retry: RetryPolicy | None
     ) -> WorkTask[Any]:
         """Ask for work, once or with retries."""
-        kernel = self._kernel
-        number = kernel.next_number() if number is None else number
+        kernel, number = self._kernel, action.id
         if retry is not None and not kernel.sealed:
-            return PlannedTask(kernel, number, codec, error, attempts(kernel, number, retry, action_of))
-        kernel.ask(action_of(number))
+            plan = attempts(kernel, number, retry, lambda attempt: msgspec.structs.replace(action, id=attempt))
+            return PlannedTask(kernel, number, codec, error, plan)
+        kernel.ask(action)
         return kernel.work(number, codec, error)
 
     def _child_id(self, number: str) -> str:

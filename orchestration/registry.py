@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -18,11 +19,12 @@ from ..entities.class_definition import define_class
 from ..entities.definition import EntityDefinition, OperationDefinition, signature_codecs
 from ..entities.entity import Entity
 from ..entities.errors import DefinitionError, UnknownEntity
+from ..entities.failures import FailureDetails
 from ..entities.function import FunctionEntity, define_function
 from ..entities.ids import EntityId, check_no_surrogates
 from ..storage.values import Codec, Values
 from .definition import Activity, Orchestrator
-from .errors import UnknownActivity, UnknownOrchestrator
+from .errors import ActivityFailed, UnknownActivity, UnknownOrchestrator
 
 
 class OrchestratorDefinition(msgspec.Struct, frozen=True):
@@ -54,11 +56,13 @@ class ActivityDefinition(msgspec.Struct, frozen=True):
       activity: what was decorated.
       arguments: the codec of its arguments.
       result: the codec of its result.
+      failed: makes the error of a failure.
     """
 
     activity: Activity[Any, *tuple[Any, ...]]
     arguments: Codec[tuple[Any, ...]]
     result: Codec[Any]
+    failed: Callable[[FailureDetails], ActivityFailed]
 
 
 class Registry:
@@ -153,9 +157,8 @@ class Registry:
 
     def _activity(self, activity: Activity[Any, *tuple[Any, ...]]) -> ActivityDefinition:
         parameters = list(inspect.signature(activity.function).parameters.values())
-        return ActivityDefinition(
-            activity, *signature_codecs(activity.function, parameters, self.values, f"activity {activity.name!r}")
-        )
+        arguments, result = signature_codecs(activity.function, parameters, self.values, f"activity {activity.name!r}")
+        return ActivityDefinition(activity, arguments, result, partial(ActivityFailed, activity.name))
 
     def handler_codecs(self, function: object, where: str, *, may_wait: bool) -> tuple[Codec[tuple[Any, ...]], Codec[Any]]:
         """The codecs of the arguments and the result of a handler; worked out once for each piece of code.

@@ -12,7 +12,7 @@ from perdure.entities.entity_mailbox import EntityMailbox
 from perdure.entities.lock import Lock
 from perdure.entities.machine import EntityMachine
 from perdure.entities.mailbox import NO_MESSAGES
-from perdure.entities.messages import LockRelease, Operation, Send, WaitingClient
+from perdure.entities.messages import Answer, LockRelease, Operation, Send, WaitingClient
 from perdure.hub import cells, intents, opening
 from perdure.hub.cells import EntityCell, OrchestrationCell
 from perdure.hub.clock import HubClock
@@ -51,11 +51,12 @@ def acknowledges_before_the_commit() -> Places:
 def replies_before_the_commit() -> Places:
     original = Engine._answer
 
-    def answer(self: Engine, reply_to: object, outcome: Any) -> None:
+    def answer(self: Engine, cell: Any, effect: Answer) -> None:
+        reply_to = effect.reply_to
         if isinstance(reply_to, WaitingClient) and (ack := self.calls.pop(reply_to.token, None)) is not None:
-            ack.succeed(outcome)
+            ack.succeed(effect.outcome)
         else:
-            original(self, reply_to, outcome)
+            original(self, cell, effect)
 
     return [(Engine, "_answer", answer)]
 
