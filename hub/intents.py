@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Protocol, get_args
+from typing import Final, Literal, Protocol, get_args
 
 from attrs import field, frozen
 
@@ -28,6 +28,7 @@ from .requests import fingerprint
 from .runtime import Runtime, new_instance_id
 
 IfExists = Literal["fail", "return", "replace_finished", "replace"]
+_IF_EXISTS: Final = get_args(IfExists)
 
 
 def check_room(cell: AnyCell | None, target: object) -> None:
@@ -81,8 +82,8 @@ def check_if_exists(if_exists: object) -> None:
     Raises:
       ValueError: it is none.
     """
-    if if_exists not in get_args(IfExists):
-        raise ValueError(f"if_exists is one of {', '.join(map(repr, get_args(IfExists)))}, not {if_exists!r}")
+    if if_exists not in _IF_EXISTS:
+        raise ValueError(f"if_exists is one of {', '.join(map(repr, _IF_EXISTS))}, not {if_exists!r}")
 
 
 class Intent(Protocol):

@@ -256,9 +256,11 @@ def checked_reason(reason: object) -> str | None:
 
 
 def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
-    if not isinstance(tags, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
+    if tags is None:
+        return {}
+    if not isinstance(tags, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
         raise TypeError(f"tags are a mapping of str to str, not {type(tags).__name__}")
-    checked = dict(tags or {})
+    checked = dict(tags)
     for key, value in checked.items():
         if not isinstance(key, str) or not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not always checked
             raise TypeError(f"a tag is a str with a str, not {key!r}: {value!r}")

@@ -265,11 +265,17 @@ class Residence:
             if self.bytes <= self._cache_bytes:
                 return
 
-    def finished(self, instance_id: str, committed: int) -> None:
-        """An orchestration has finished, durably: most are not needed any more, and are in the way in memory."""
+    def finished(self, instance_id: str, committed: int) -> OrchestrationRecord | None:
+        """An orchestration has finished, durably: most are not needed any more, and are in the way in memory.
+
+        Returns:
+          Its record as it is on disk, if it has left memory.
+        """
         cell = self.orchestrations.get(instance_id)
-        if cell is not None and cell.machine.finished and not self._in_use(cell, committed):
-            self.drop(cell)
+        if cell is None or cell.purged or not cell.machine.finished or self._in_use(cell, committed):
+            return None
+        self.drop(cell)
+        return cell.machine.record
 
     def _in_use(self, cell: AnyCell, committed: int) -> bool:
         """Whether a cell has to stay: it has something to do, or something of it is not durable."""

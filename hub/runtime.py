@@ -11,6 +11,7 @@ import trio
 
 from ..entities.messages import Failure, Outcome
 from ..orchestration.registry import Registry
+from ..orchestration.status import OrchestrationRecord
 from ..storage import forking, tables
 from ..storage.errors import ForkedHub, StorageError
 from ..storage.store import Store
@@ -59,6 +60,7 @@ class Runtime:
       space: whether it has room for new work.
       residence, engine, committer, requests, timers, scheduler, activities, operations: its parts.
       result_waiters: clients that wait for an instance to finish, by instance id.
+      finished_lately: instances that finished with the last commit and have left memory; clients often ask for them next.
       watchers: clients that wait for something else of an instance.
       crash: what stopped the hub, if anything did.
     """
@@ -105,6 +107,7 @@ class Runtime:
         )
         self.watchers = Watchers(self.residence, lambda instance_id: find_stored(store, instance_id))
         self.result_waiters: dict[str, list[Ack]] = {}
+        self.finished_lately: dict[str, OrchestrationRecord] = {}
         self.crash: BaseException | None = None
         self._nursery = nursery
         self._generation = forking.generation()
@@ -164,10 +167,13 @@ class Runtime:
     def _durable(self, batch: OpenBatch) -> None:
         for ack, value in batch.acks:
             ack.succeed(value)
+        self.finished_lately = {}
         for record in batch.finished:
             for ack in self.result_waiters.pop(record.instance_id, ()):
                 ack.succeed(record)
-            self.residence.finished(record.instance_id, batch.number)
+            dropped = self.residence.finished(record.instance_id, batch.number)
+            if dropped is not None:
+                self.finished_lately[record.instance_id] = dropped
         self.watchers.committed(batch)
         self.requests.committed(batch)
         self.timers.committed(batch)

@@ -92,9 +92,10 @@ class StatusVerbs(OpenableHub, QueryVerbs):
         """
         runtime = self._open_runtime()
         seconds = checked_seconds(timeout, "timeout")
-        await trio.lowlevel.checkpoint()
         record = _durable_record(runtime, check_instance_id(instance_id))
-        if record is None:
+        if record is not None:
+            await trio.lowlevel.checkpoint()
+        else:
             ack = Ack()
             waiters = runtime.result_waiters.setdefault(instance_id, [])
             waiters.append(ack)
@@ -132,7 +133,9 @@ def _durable_record(runtime: Runtime, instance_id: str) -> OrchestrationRecord |
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     if cell is not None and not cell.machine.finished:
         return None
-    record = find_stored(runtime.store, instance_id)
+    # What is not in memory has not changed since the last commit.
+    record = runtime.finished_lately.get(instance_id) if cell is None else None
+    record = record or find_stored(runtime.store, instance_id)
     if record is None and cell is None:
         raise InstanceNotFound(f"there is no instance {instance_id!r}")
     if record is None or not record.status.final:

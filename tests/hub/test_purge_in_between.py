@@ -12,6 +12,7 @@ from perdure.orchestration import (
     InstanceNotFound,
     OrchestrationContext,
     OrchestrationFailed,
+    OrchestrationTerminated,
     RuntimeStatus,
     activity,
     orchestrator,
@@ -196,3 +197,19 @@ async def test_O16_what_is_started_anew_meanwhile_is_purged_only_if_it_matches()
         with pytest.raises(InstanceNotFound):
             await hub.instance("y").status()
         await hub.purge_instance("another", force=True)
+
+
+async def test_what_was_ended_by_its_purge_is_not_found() -> None:
+    """Whoever asks for the result of an instance right after it was purged hears that there is none, not how it ended."""
+    async with bank(ScriptedStore()) as hub:
+        instance = await hub.start(receive, instance_id="ended by its purge")
+        await hub.purge_instance(instance.id, force=True)
+        with pytest.raises(InstanceNotFound):
+            await instance.result()
+        ended = await hub.start(receive, instance_id="ended before")
+        await ended.terminate("now")
+        with pytest.raises(OrchestrationTerminated, match="now"):
+            await ended.result()
+        await hub.purge_instance(ended.id)
+        with pytest.raises(InstanceNotFound):
+            await ended.result()

@@ -20,7 +20,7 @@ from .planting import PLANTED, planted
 PLANTED_BY: Final = (planted_core, planted_services)
 """The modules that have planted their faults."""
 
-SEEDS_MAX = 400
+SEEDS_MAX = 1000
 """So many seeds may be needed; most faults need one."""
 
 

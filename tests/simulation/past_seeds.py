@@ -34,9 +34,9 @@ PAST: Final = (
         4,
     ),
     Past("purging left messages of the batch under way", "leaves messages behind when purging", 0),
-    Past("purging left activities of the batch under way", "leaves activities behind when purging", 78),
+    Past("purging left activities of the batch under way", "leaves activities behind when purging", 752),
     Past("recovery took up activities that a client had purged", "takes up activities that were purged", 35),
-    Past("what was journaled before the first event was overwritten", "journals what comes before the first event", 18),
+    Past("what was journaled before the first event was overwritten", "journals what comes before the first event", 63),
     Past("code that had not begun was asked, and offered nothing", "asks code that has not begun", 0),
     Past("an update was answered again when its instance had been rewound", "answers an update again after a rewind", 135),
 )
