@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,6 +73,8 @@ class ActivityRunner:
         self._deliver = deliver
         self._store_heartbeat = store_heartbeat
         self._heartbeats = registry.values.codec(object, place="heartbeat")
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = get_ident()
         self._slots: dict[str, _Slots] = {}
         self._running: dict[bytes, RunningActivity] = {}
         self.running = 0
@@ -133,13 +136,18 @@ class ActivityRunner:
                 slots.running -= 1
         self._deliver(activity.key, activity.record_now, outcome)
 
-    def encode_heartbeat(self, details: object) -> bytes:
-        """The details of a heartbeat.
+    def take_heartbeat(self, activity: RunningActivity, details: object) -> None:
+        """Take a heartbeat from the event loop's thread or any other: an ``async`` activity may use threads as well.
 
         Raises:
-          NotStorable: they cannot be kept exactly.
+          NotStorable: the details cannot be kept exactly.
         """
-        return self._heartbeats.encode(details)
+        encoded = self._heartbeats.encode(details)
+        if get_ident() == self._thread:
+            self.beat(activity, encoded)
+        else:
+            with suppress(trio.RunFinishedError):  # the program is over, and so is whoever wanted to know
+                self._token.run_sync_soon(self.beat, activity, encoded)
 
     def last_heartbeat(self, record: ActivityRecord) -> Any:
         """The details of the last heartbeat of an earlier attempt."""
@@ -257,7 +265,7 @@ class RunningActivity(Running, Job):
         if activity.is_async:
             result = await self._begun()
         else:
-            current.set(self._context_elsewhere(trio.lowlevel.current_trio_token()))
+            current.set(self._context)
             arguments = definition.arguments.decode(record.arguments)
             limited = record.timeout is not None or record.heartbeat_timeout is not None
             result = await trio.to_thread.run_sync(
@@ -267,23 +275,12 @@ class RunningActivity(Running, Job):
 
     def _begun(self) -> Awaitable[Any]:
         """Its ``async`` function, begun in this task."""
-        current.set(self._context_here)
+        current.set(self._context)
         return self._definition.activity.function(*self._definition.arguments.decode(self.record.arguments))
 
     # --- what it may know of itself
 
-    def _context_here(self) -> ActivityContext:
-        return self._context_with(lambda details: self._runner.beat(self, self._runner.encode_heartbeat(details)))
-
-    def _context_elsewhere(self, token: trio.lowlevel.TrioToken) -> Callable[[], ActivityContext]:
-        def beat(details: object) -> None:
-            encoded = self._runner.encode_heartbeat(details)
-            with suppress(trio.RunFinishedError):  # the program is over, and so is whoever wanted to know
-                token.run_sync_soon(self._runner.beat, self, encoded)
-
-        return lambda: self._context_with(beat)
-
-    def _context_with(self, beat: Callable[[object], None]) -> ActivityContext:
+    def _context(self) -> ActivityContext:
         record = self.record
         return ActivityContext(
             name=record.name,
@@ -292,7 +289,7 @@ class RunningActivity(Running, Job):
             idempotency_key=_idempotency_key(record),
             last_heartbeat=self._runner.last_heartbeat(record),
             running=self,
-            beat=beat,
+            beat=lambda details: self._runner.take_heartbeat(self, details),
         )
 
 

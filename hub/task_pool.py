@@ -22,11 +22,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from . import limits
+
+_NAME: Final = "perdure task"
 
 
 class Job(ABC):
@@ -86,7 +88,7 @@ class TaskPool:
             trio.lowlevel.reschedule(self._parked.pop())
         else:
             self.made += 1
-            self._nursery.start_soon(self._work, name="perdure task")
+            self._nursery.start_soon(self._work, name=_NAME)
 
     async def _work(self) -> None:
         chosen = True  # as the one that takes jobs
@@ -131,6 +133,7 @@ class TaskPool:
                 raise
             if job.scope is not None:
                 job.scope = None
+                trio.lowlevel.current_task().name = _NAME
                 if trio.current_effective_deadline() == -math.inf:
                     job.dropped()
                 else:

@@ -9,6 +9,8 @@ import pytest
 import trio
 import trio.testing
 from perdure.hub import TaskHub, activity_context
+from perdure.hub.records import ActivityRecord
+from perdure.hub.runtime import Runtime
 from perdure.orchestration import ActivityFailed, OrchestrationContext, OrchestrationFailed, RetryPolicy, activity, orchestrator
 from perdure.storage import tables
 from perdure.storage.errors import NotStorable
@@ -49,7 +51,13 @@ def in_a_thread(items: int, fails_at: list[int]) -> int:
     return _work(items, fails_at)
 
 
-KINDS = {"trio": on_trio, "thread": in_a_thread}
+@activity(retry=RetryPolicy(10, 60))
+async def through_a_thread(items: int, fails_at: list[int]) -> int:
+    """On Trio, and from there in a thread of its own."""
+    return await trio.to_thread.run_sync(_work, items, fails_at)
+
+
+KINDS = {"trio": on_trio, "thread": in_a_thread, "both": through_a_thread}
 
 
 @orchestrator
@@ -64,11 +72,27 @@ async def test_O5_the_next_attempt_goes_on_from_the_last_heartbeat(kind: str, ca
     """Each attempt finds what the one before it said last; the result is that of the last attempt alone; nothing is left on disk."""
     store = MemoryStore()
     clock = iter(range(1_900_000_000_000_000, 2_000_000_000_000_000, 3_600_000_000))
-    async with TaskHub("Beating", [working, on_trio, in_a_thread], store, cache_bytes=cache, clock=lambda: next(clock)) as hub:
+    async with TaskHub("Beating", [working, *KINDS.values()], store, cache_bytes=cache, clock=lambda: next(clock)) as hub:
         assert await (await hub.start(working, kind, 10, [3, 7])).result() == 4
         await hub.wait_idle()
     assert seen == [(1, 0), (2, 2), (3, 6)]
     assert left_over(store) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_O5_heartbeats_are_taken_in_the_event_loop(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever an activity says how far it is, nothing of the hub is touched by another thread than its own."""
+    threads: set[int] = set()
+    original = Runtime._heartbeat  # pyright: ignore[reportPrivateUsage] - where heartbeats enter the hub
+
+    def noted(self: Runtime, key: bytes, record: ActivityRecord) -> None:
+        threads.add(threading.get_ident())
+        original(self, key, record)
+
+    monkeypatch.setattr(Runtime, "_heartbeat", noted)
+    async with TaskHub("Beating", [working, *KINDS.values()], MemoryStore()) as hub:
+        assert await (await hub.start(working, kind, 3, [])).result() == 3
+    assert threads == {threading.get_ident()}
 
 
 @activity
