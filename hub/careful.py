@@ -222,9 +222,13 @@ class Careful:
         )
 
     def cancel_activities(self, cancelled: Iterable[bytes]) -> None:
-        """Do not start activities that nobody waits for any more."""
+        """Do not start activities that nobody waits for any more, nor the one whose note is on its way to disk."""
         gone = {_SUSPECT + key for key in cancelled}
         self._held = deque(trial for trial in self._held if trial.key not in gone)
+        trial = self._trial
+        if trial is not None and trial.begun_at is None and trial.key in gone:
+            self._note(trial, 0)
+            self._trial = None
 
     def hold_operations(self, operations: Iterable[tuple[EntityCell, int]]) -> None:
         """Begin async operations later, one at a time."""

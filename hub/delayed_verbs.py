@@ -71,10 +71,13 @@ class DelayedVerbs(OpenableHub):
                 token,
             )
         target = checked_entity_id(ref, "delayed_signals")
-        number = runtime.store.get(tables.DIRECTORY, keys.entity_key(target.name, target.key))
+        key = keys.entity_key(target.name, target.key)
+        number = runtime.store.get(tables.DIRECTORY, key)
         if number is None:
             await trio.lowlevel.checkpoint()
-            return Page([], None)
+            number = self._open_runtime().store.get(tables.DIRECTORY, key)  # its first signal may have come meanwhile
+            if number is None:
+                return Page([], None)
         return await find(
             runtime.store, tables.DELAYED, number, lambda index, _: _stored(runtime, key_of_index(index)), limit, token
         )

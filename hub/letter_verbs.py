@@ -108,7 +108,10 @@ class LetterReadVerbs(CommittedHub):
         prefix = _prefix(store, ref, "dead_letters")
         if prefix is None:
             await trio.lowlevel.checkpoint()
-            return Page([], None)
+            store = self._committed()
+            prefix = _prefix(store, ref, "dead_letters")  # its first letter may have come meanwhile
+            if prefix is None:
+                return Page([], None)
 
         def pick(key: bytes, data: bytes) -> DeadLetter:
             return _letter_of(self._registry, self._running, key, decode_letter(data))

@@ -102,11 +102,13 @@ class Tending(Sending):
         prefix, age = chance.choice(("", "i", "n", "i1")), chance.choice((None, None, 0, 60))
         name = chance.choice((None, None, None, "nobody"))
         created_to = None if age is None else known.time - age * 1_000_000
+        began: list[int] = []
 
         def matches(record: OrchestrationRecord) -> bool:
+            # An execution that began meanwhile, in place of a finished one, may have ended in the very commit that removed it.
+            ended_at_once = not record.status.final and bool(began) and record.created_at >= began[0]
             return (
-                record.status.final
-                and status in (None, record.status)
+                (ended_at_once or (record.status.final and status in (None, record.status)))
                 and record.instance_id.startswith(prefix)
                 and (created_to is None or record.created_at < created_to)
                 and name in (None, record.name)
@@ -117,6 +119,7 @@ class Tending(Sending):
             return hub.purge(status=status, id_prefix=prefix, created_to=until, name=name)
 
         def begins() -> None:
+            began.append(known.time)
             known.purges.append(matches)
 
         what = f"purge {prefix}*, {status=!s}, {age=}, {name=}"

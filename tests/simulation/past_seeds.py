@@ -38,5 +38,10 @@ PAST: Final = (
     Past("recovery took up activities that a client had purged", "takes up activities that were purged", 35),
     Past("what was journaled before the first event was overwritten", "journals what comes before the first event", 63),
     Past("code that had not begun was asked, and offered nothing", "asks code that has not begun", 0),
+    Past(
+        "an activity that was purged while a careful hub was about to begin it ran, and its heartbeat brought its row back",
+        "begins with care what was cancelled",
+        14093,
+    ),
     Past("an update was answered again when its instance had been rewound", "answers an update again after a rewind", 135),
 )

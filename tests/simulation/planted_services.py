@@ -5,6 +5,8 @@ Delayed signals, dead letters, queries and updates, retention, purges, expiry, c
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -13,6 +15,7 @@ from perdure.entities.machine import EntityMachine
 from perdure.entities.messages import DropSignal, Failure, Operation
 from perdure.hub import cleaning, letter_verbs, purge_verbs
 from perdure.hub.activities import ActivityRunner
+from perdure.hub.careful import Careful
 from perdure.hub.cells import EntityCell
 from perdure.hub.delayed import DelayedSignals, signal_key
 from perdure.hub.engine import Engine
@@ -244,6 +247,15 @@ def releases_the_locks_of_living_owners_when_cleaning() -> Places:
 def forgets_how_far_an_attempt_was_when_it_fails() -> Places:
     original = Engine.task_result
     return [(Engine, "task_result", lambda self, reply_to, outcome, heartbeat=None: original(self, reply_to, outcome))]
+
+
+@plant
+def begins_with_care_what_was_cancelled() -> Places:
+    def cancel(self: Careful, cancelled: Iterable[bytes]) -> None:
+        gone = {b"suspect:" + key for key in cancelled}
+        self._held = deque(trial for trial in self._held if trial.key not in gone)
+
+    return [(Careful, "cancel_activities", cancel)]
 
 
 @plant
