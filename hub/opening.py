@@ -27,7 +27,7 @@ from ..storage.coded_store import CodedStore
 from ..storage.errors import StorageError
 from ..storage.record_codec import RecordCodec, check_codec
 from ..storage.values import Values
-from . import limits
+from . import collecting, limits
 from .clock import HubClock, wall_clock
 from .committed import CommittedHub
 from .committer import last_time
@@ -206,6 +206,7 @@ class OpenableHub(CommittedHub):
             await self._nursery.__aexit__(None, None, None)
             self._store.close()
             raise
+        collecting.hub_opened()
         self._runtime.scheduler.paused = options.paused
         nursery.start_soon(self._runtime.run, name=f"perdure hub {self._name}")
         if retention_differs(self._runtime):
@@ -243,6 +244,7 @@ class OpenableHub(CommittedHub):
             try:
                 runtime.close()
             finally:
+                collecting.hub_closed()
                 if self._http is not None:
                     await self._http.aclose()
         if runtime.crash is not None and (exc is None or _follows_from_a_stop(exc)):
