@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple, overload
 
+import msgspec
+
 from .delayed import check_signal_id, delivery_time, signal_id
 from .ids import Addressable, EntityId, EntityRef, check_instance_id
 from .messages import DropSignal, EntityEffect, Operation, RaiseEvent, Send, SendLater, StartInstance
@@ -57,7 +59,7 @@ class FunctionStateHolder(Protocol):
         ...
 
 
-class EntityContext:
+class EntityContext(msgspec.Struct, eq=False):
     """The context of one running operation: ``self.context`` in a method, the argument of a function entity.
 
     Attributes:
@@ -66,17 +68,13 @@ class EntityContext:
       now: the time of the turn, aware UTC.
     """
 
-    _function: FunctionStateHolder  # set in function entities only
-
-    __slots__ = ("_deleted", "_effects", "_function", "_host", "entity_id", "now", "operation")
-
-    def __init__(self, entity_id: EntityId, operation: str, now: datetime, host: Host) -> None:
-        self.entity_id = entity_id
-        self.operation = operation
-        self.now = now
-        self._host = host
-        self._effects: list[EntityEffect] | None = []
-        self._deleted = False
+    entity_id: EntityId
+    operation: str
+    now: datetime
+    _host: Host
+    _effects: list[EntityEffect] | None = msgspec.field(default_factory=list)
+    _deleted: bool = False
+    _function: FunctionStateHolder | None = None  # set in function entities only
 
     @overload
     def signal_entity(
@@ -234,13 +232,12 @@ class EntityContext:
     def _of_function(self, verb: str) -> FunctionStateHolder:
         if self._effects is None:
             self._refuse()
-        try:
-            return self._function
-        except AttributeError:
+        if self._function is None:
             raise RuntimeError(
                 f"{verb} is for entities that are functions; {self.entity_id} is of a class, whose attributes are its state "
                 "and whose operations have parameters"
-            ) from None
+            )
+        return self._function
 
     # --- ending
 
@@ -250,13 +247,8 @@ class EntityContext:
             self._refuse()
         self._deleted = True
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in ("call_entity", "lock_entities", "call_activity"):
-            raise AttributeError(
-                f"an entity has no {name}: an operation that waited for another entity could deadlock (E8). "
-                "Signal it with signal_entity and let it signal back, or do it in an orchestration"
-            )
-        raise AttributeError(f"the context of an entity has no {name!r}")
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.operation!r} on {self.entity_id}>"
 
     def _emit(self, effect: EntityEffect) -> None:
         if self._effects is None:
@@ -277,3 +269,19 @@ class EntityContext:
         """
         effects, self._effects = self._effects, None
         return effects or [], self._deleted
+
+
+def _no_waiting(verb: str) -> property:
+    """A verb of orchestrations that people look for here. No ``__getattr__``, which would slow down every other attribute."""
+
+    def refuse(_: EntityContext) -> NoReturn:
+        raise AttributeError(
+            f"an entity has no {verb}: an operation that waited for another entity could deadlock (E8). "
+            "Signal it with signal_entity and let it signal back, or do it in an orchestration"
+        )
+
+    return property(refuse)
+
+
+for _verb in ("call_entity", "lock_entities", "call_activity"):
+    setattr(EntityContext, _verb, _no_waiting(_verb))

@@ -31,11 +31,8 @@ class EntityMailbox(Mailbox[EntityMessage]):
         return self.queue, self.held, self.control
 
     def tidy(self) -> None:
-        """Let go of lanes in which nothing waits."""
-        if not self.queue:
-            self.queue = NO_MESSAGES
-        if not (self.held or self.control):
-            self.held = self.control = NO_MESSAGES
+        """Let go of the lanes: nothing waits in any."""
+        self.queue = self.held = self.control = NO_MESSAGES
 
     def put(self, message: EntityMessage, number: int | None, lock: Lock | None) -> None:
         """Put a message in its lane.

@@ -120,7 +120,7 @@ class EntityMachine:
     @property
     def empty(self) -> bool:
         """Whether nothing of this entity has to be kept (E11)."""
-        return self.state is None and self.lock is None and not self.mailbox
+        return self.state is None and self.lock is None and not self.mailbox.waiting
 
     @property
     def _lane(self) -> Lane[EntityMessage]:
@@ -201,7 +201,7 @@ class EntityMachine:
     # --- operations
 
     def _perform(self, operation: OperationDefinition | None, message: Operation, now: datetime) -> None:
-        context = self._context(operation, message, now)
+        context = _context_of(operation)(self.entity_id, message.name, now, self.host)
         live: Live | None = None
         result: object = None
         try:
@@ -281,20 +281,16 @@ class EntityMachine:
             return self._known.fresh()
         return self._known.load(self.entity_id, self.state, self.version)
 
-    def _context(self, operation: OperationDefinition | None, message: Operation, now: datetime) -> EntityContext:
-        kind = EntityContext if operation is None or not operation.read_only else ReadOnlyContext
-        return kind(self.entity_id, message.name, now, self.host)
-
     # --- async operations
 
     def begin(self, now: datetime) -> RunningOperation:
         """Begin the async operation in front of which the machine stopped; its message must be durable (D2)."""
-        lane = self._lane
-        number, message = lane[0]
-        operation = self._known.operation(cast("Operation", message).name)
-        context = self._context(operation, cast("Operation", message), now)
-        coroutine = self._operate(operation, cast("Operation", message), context)
-        self.running = RunningOperation(number, cast("Operation", message), operation, context, coroutine)
+        number, waiting = self._lane[0]
+        message = cast("Operation", waiting)
+        operation = self._known.operation(message.name)
+        context = _context_of(operation)(self.entity_id, message.name, now, self.host)
+        coroutine = self._operate(operation, message, context)
+        self.running = RunningOperation(number, message, operation, context, coroutine)
         return self.running
 
     async def _operate(self, operation: OperationDefinition, message: Operation, context: EntityContext) -> tuple[Live, Any]:
@@ -327,3 +323,7 @@ class EntityMachine:
             except Exception as error:  # noqa: BLE001 - a result or state that cannot be kept is a failure (E4)
                 self._fail(run.message, error, run.context)
         self._unlock_if_left()
+
+
+def _context_of(operation: OperationDefinition | None) -> type[EntityContext]:
+    return EntityContext if operation is None or not operation.read_only else ReadOnlyContext

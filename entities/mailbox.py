@@ -47,16 +47,17 @@ class Mailbox(ABC, Generic[M]):
     """Numbered arrivals in lanes.
 
     Attributes:
+      waiting: how many messages wait.
       stored_up_to: every waiting message with a number up to this one is in storage.
 
     Invariant: within a lane numbers rise.
     """
 
-    __slots__ = ("_consumed", "_next", "_waiting", "stored_up_to")
+    __slots__ = ("_consumed", "_next", "stored_up_to", "waiting")
 
     def __init__(self) -> None:
         self._next = 1
-        self._waiting = 0
+        self.waiting = 0
         self.stored_up_to = 0
         self._consumed: list[int] | None = None
 
@@ -67,19 +68,19 @@ class Mailbox(ABC, Generic[M]):
 
     @abstractmethod
     def tidy(self) -> None:
-        """Let go of lanes in which nothing waits."""
+        """Let go of the lanes: nothing waits in any."""
 
     def number(self) -> int:
         """The number of a message that is put into a lane."""
         number = self._next
         self._next = number + 1
-        self._waiting += 1
+        self.waiting += 1
         return number
 
     def restored(self, number: int) -> None:
         """A message with this number was read back from storage and is put into a lane."""
         self.left_in_storage(number)
-        self._waiting += 1
+        self.waiting += 1
 
     def left_in_storage(self, number: int) -> None:
         """A message with this number is in storage, and stays there: what arrives comes behind it."""
@@ -88,7 +89,7 @@ class Mailbox(ABC, Generic[M]):
 
     def took(self, number: int) -> None:
         """The message with this number was consumed."""
-        self._waiting -= 1
+        self.waiting -= 1
         if number <= self.stored_up_to:
             if self._consumed is None:
                 self._consumed = []
@@ -101,9 +102,10 @@ class Mailbox(ABC, Generic[M]):
         if last == stored and consumed is None:
             return _SEALED_NOTHING
         self.stored_up_to = last
-        self.tidy()
-        if not self._waiting and consumed is None:
-            return _SEALED_NOTHING  # the usual case: all that came was worked off
+        if not self.waiting:
+            self.tidy()
+            if consumed is None:
+                return _SEALED_NOTHING  # the usual case: all that came was worked off
         self._consumed = None
         fresh: list[tuple[int, M]] = []
         for lane in self.lanes:
@@ -112,6 +114,3 @@ class Mailbox(ABC, Generic[M]):
                     break
                 fresh.append(entry)
         return fresh, consumed or ()
-
-    def __len__(self) -> int:
-        return self._waiting

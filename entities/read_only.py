@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from ..storage.values import Codec
-from .context import EntityContext, Host
+from .context import EntityContext
 from .errors import ReadOnlyViolation
-from .ids import EntityId
 from .messages import EntityEffect, RaiseEvent, Send, StartInstance
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,11 +64,7 @@ def is_read_only(function: object) -> bool:
 class ReadOnlyContext(EntityContext):
     """The context of an operation that only reads."""
 
-    __slots__ = ("_before",)
-
-    def __init__(self, entity_id: EntityId, operation: str, now: datetime, host: Host) -> None:
-        super().__init__(entity_id, operation, now, host)
-        self._before: bytes | None = None
+    _before: bytes | None = None
 
     def begins_with(self, state: bytes | None) -> None:
         """Note the state before the operation; for the machine."""

@@ -110,14 +110,26 @@ class EntityCell(Cell):
       has_async: some of its operations may be ``async``.
     """
 
-    __slots__ = ("_written", "delayed", "expires_at", "has_async", "letter_next", "letters", "machine", "operated_at")
+    __slots__ = (
+        "_idle_ttl",
+        "_written",
+        "delayed",
+        "expires_at",
+        "has_async",
+        "letter_next",
+        "letters",
+        "machine",
+        "operated_at",
+    )
 
     machine: EntityMachine
 
     def __init__(self, number: int, directory_key: bytes, stored: bool, machine: EntityMachine) -> None:
         super().__init__(number, directory_key, stored)
         self.machine = machine
-        self.has_async = machine.definition is not None and machine.definition.has_async
+        definition = machine.definition
+        self.has_async = definition is not None and definition.has_async
+        self._idle_ttl = None if definition is None else definition.idle_ttl
         self.operated_at = 0
         self.letters: tuple[int, ...] = ()
         self.letter_next = 0
@@ -183,15 +195,10 @@ class EntityCell(Cell):
     # --- expiry
 
     @property
-    def _idle_ttl(self) -> int | None:
-        definition = self.machine.definition
-        return None if definition is None else definition.idle_ttl
-
-    @property
     def held(self) -> bool:
         """Whether it cannot expire now: by a lock, what waits for its turn, or delayed signals."""
         machine = self.machine
-        return machine.lock is not None or len(machine.mailbox) > 0 or self.delayed > 0
+        return machine.lock is not None or machine.mailbox.waiting > 0 or self.delayed > 0
 
     @property
     def idle_until(self) -> int:

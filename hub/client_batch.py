@@ -20,9 +20,10 @@ from .intents import (
     IfExists,
     InstanceIntent,
     Intent,
+    SignalIntent,
     StartIntent,
     check_if_exists,
-    signal_intent,
+    delayed_intent,
     submit,
 )
 from .runtime import Runtime, new_instance_id
@@ -72,7 +73,11 @@ class ClientBatch:
         A delay in ``deliver_at`` counts from this call. Returns and raises as :meth:`TaskHub.signal_entity` does.
         """
         name, encoded = self._registry.operation(checked_entity_id(ref, "signal_entity"), operation, arguments)
-        intent, chosen = signal_intent(self._runtime, ref, Operation(name, encoded), deliver_at)
+        message = Operation(name, encoded)
+        if deliver_at is None:
+            self._collected().append(SignalIntent(ref, message))
+            return None
+        intent, chosen = delayed_intent(self._runtime, ref, message, deliver_at)
         self._add(intent)
         return chosen
 

@@ -134,7 +134,7 @@ class Engine(Effects):
                 return
             cell.queued = True
             self.ready.append(cell)
-            arrived = len(machine.mailbox)
+            arrived = machine.mailbox.waiting
         cell.load += arrived
         self.backlog += arrived
 
@@ -274,10 +274,11 @@ class Engine(Effects):
 
     def _after_turn(self, cell: AnyCell) -> None:
         """Carry out what a turn decided, and see whether the instance has more to do."""
-        self._carry_out(cell)
         machine = cell.machine
-        if machine.ready and not cell.damaged:
-            load = len(machine.mailbox)
+        if machine.effects or not cell.dirty:
+            self._carry_out(cell)
+        if machine.mailbox.waiting and machine.ready and not cell.damaged:
+            load = machine.mailbox.waiting
             self.ready.append(cell)
             cell.queued = True
         else:

@@ -18,7 +18,7 @@ from .asking import ask, ask_once
 from .clock import as_datetime
 from .committed import CommittedHub
 from .guard import no_trio
-from .intents import check_room, check_sound, signal_intent, submit
+from .intents import SignalIntent, check_room, check_sound, delayed_intent, submit
 from .lookups import find_stored_entity
 from .opening import OpenableHub
 from .operations import ending_of, refuse_inside_operation
@@ -102,7 +102,11 @@ class EntityVerbs(OpenableHub):
         runtime = self._open_runtime()
         name, encoded = self._registry.operation(checked_entity_id(ref, "signal_entity"), operation, arguments)
         kept = None if request_id is None else check_request_id(request_id)
-        intent, chosen = signal_intent(runtime, ref, Operation(name, encoded), deliver_at, kept)
+        message = Operation(name, encoded)
+        if deliver_at is None:
+            await submit(runtime, [SignalIntent(ref, message, kept)])
+            return None
+        intent, chosen = delayed_intent(runtime, ref, message, deliver_at, kept)
         (earlier,) = await submit(runtime, [intent])
         return earlier or chosen
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol, get_args
 
+import msgspec
 from attrs import field, frozen
 
 from ..entities.delayed import delivery_time, signal_id
@@ -22,7 +23,7 @@ from ..orchestration.messages import EventRaised, OrchestrationMessage, StartExe
 from ..storage import tables
 from ..storage.errors import DamagedRecord
 from . import limits
-from .cells import AnyCell, OrchestrationCell
+from .cells import AnyCell, EntityCell, OrchestrationCell
 from .errors import LimitReached
 from .requests import fingerprint
 from .runtime import Runtime, new_instance_id
@@ -37,7 +38,7 @@ def check_room(cell: AnyCell | None, target: object) -> None:
     Raises:
       LimitReached: it is full.
     """
-    if cell is not None and len(cell.machine.mailbox) >= limits.MAILBOX_MESSAGES_MAX:
+    if cell is not None and cell.machine.mailbox.waiting >= limits.MAILBOX_MESSAGES_MAX:
         raise LimitReached(
             f"{limits.MAILBOX_MESSAGES_MAX} messages wait for {target}, which is the limit: it is locked, suspended or busy "
             "(hub.describe tells); send again when it goes on"
@@ -112,15 +113,17 @@ class Intent(Protocol):
         ...
 
 
-class SignalIntent:
-    """An operation for an entity, without an answer."""
+class SignalIntent(msgspec.Struct, eq=False):
+    """An operation for an entity, without an answer.
 
-    __slots__ = ("_cell", "message", "request_id", "target")
+    Attributes:
+      cell: the entity, once it was checked.
+    """
 
-    def __init__(self, target: EntityId, message: Operation, request_id: str | None = None) -> None:
-        self.target = target
-        self.message = message
-        self.request_id = request_id
+    target: EntityId
+    message: Operation
+    request_id: str | None = None
+    cell: EntityCell | None = None
 
     def asked(self) -> bytes:
         """The fingerprint of what is asked for."""
@@ -129,16 +132,18 @@ class SignalIntent:
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
         """An entity accepts everything that it has room for."""
         del starting
-        runtime.space.check(self.message.name)
-        cell = self._cell = runtime.residence.entity(self.target)
-        if cell.damaged or len(cell.machine.mailbox) >= limits.MAILBOX_MESSAGES_MAX:
+        if runtime.space.refusal is not None:
+            runtime.space.check(self.message.name)
+        cell = self.cell = runtime.residence.entity(self.target)
+        if cell.damaged or cell.machine.mailbox.waiting >= limits.MAILBOX_MESSAGES_MAX:
             check_room(cell, self.target)
             check_sound(cell)
         return True
 
     def accept(self, runtime: Runtime) -> None:
         """Put it into the entity's mailbox; nothing has run since it was checked."""
-        runtime.engine.to_cell(self._cell, self.message)
+        assert self.cell is not None
+        runtime.engine.to_cell(self.cell, self.message)
         if self.request_id is not None:
             runtime.requests.keep(self.request_id, self.asked(), runtime.engine.batch)
 
@@ -197,20 +202,18 @@ class CancelSignalIntent:
         runtime.engine.delayed.cancel(self.signal_id, runtime.engine.batch)
 
 
-def signal_intent(
+def delayed_intent(
     runtime: Runtime,
     target: EntityId,
     message: Operation,
-    deliver_at: datetime | timedelta | float | None,
+    deliver_at: datetime | timedelta | float,
     request_id: str | None = None,
-) -> tuple[SignalIntent | DelayedIntent, str | None]:
-    """What a client asks for that signals an entity, now or later, and the id of the signal if it is for later.
+) -> tuple[DelayedIntent, str]:
+    """What a client asks for that signals an entity later, and the id of that signal.
 
     Raises:
       TypeError, ValueError: ``deliver_at`` is no time, or not allowed.
     """
-    if deliver_at is None:
-        return SignalIntent(target, message, request_id), None
     chosen = signal_id(delivery_time(deliver_at, runtime.clock.now()), new_instance_id())
     return DelayedIntent(SendLater(target, message, chosen), deliver_at, request_id), chosen
 
@@ -327,18 +330,18 @@ async def submit(runtime: Runtime, intents: Sequence[Intent]) -> list[str | None
       Whatever one of the checks raises; then nothing is accepted.
     """
     await runtime.admit()
+    runtime.space.look()
     starting: set[str] = set()
     accepted: list[Intent] = []
-    earlier: list[str | None] = []
+    earlier: list[str | None] = [None] * len(intents)
     request_ids: set[str] = set()
-    for intent in intents:
+    for place, intent in enumerate(intents):
         if intent.request_id is not None:
             repeated = runtime.requests.find(intent.request_id, intent.asked())
             if repeated is not None or intent.request_id in request_ids:
-                earlier.append(None if repeated is None else repeated.target)
+                earlier[place] = None if repeated is None else repeated.target
                 continue
             request_ids.add(intent.request_id)
-        earlier.append(None)
         if intent.check(runtime, starting):
             accepted.append(intent)
     runtime.requests.reserve(len(request_ids), runtime.engine.batch)

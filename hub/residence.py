@@ -37,7 +37,8 @@ class Residence:
     """The instances in memory, by id, and in the order of their last use.
 
     Attributes:
-      entities, orchestrations: by id.
+      entities: by the parts of their ids.
+      orchestrations: by id.
       bytes: the estimated size of all of them.
       evictions: how many left memory for others since the hub was opened.
       under_way: the writes of batches that are not durable yet, oldest first.
@@ -51,7 +52,7 @@ class Residence:
         self._registry = registry
         self._cache_bytes = cache_bytes
         self.payload_bytes_min = payload_bytes_min
-        self.entities: dict[EntityId, EntityCell] = {}
+        self.entities: dict[tuple[str, str], EntityCell] = {}
         self.orchestrations: dict[str, OrchestrationCell] = {}
         self.bytes = 0
         self.evictions = 0
@@ -64,7 +65,7 @@ class Residence:
 
     def entity(self, entity_id: EntityId) -> EntityCell:
         """The entity's cell, read from storage or made afresh if it is not in memory."""
-        cell = self.entities.get(entity_id)
+        cell = self.entities.get(entity_id.parts)
         if cell is not None:
             return cell
         key = keys.entity_key(entity_id.name, entity_id.key)
@@ -79,7 +80,7 @@ class Residence:
             self._restore_inbox(cell, lambda sequence, data: machine.accept(decode_entity_message(data), sequence))
         if machine.definition is None:
             _log.warning("work for %s waits: no entity named %r is defined to this hub", one_line(entity_id), entity_id.name)
-        self.entities[entity_id] = cell
+        self.entities[entity_id.parts] = cell
         self._admit(cell)
         return cell
 
@@ -291,7 +292,7 @@ class Residence:
                 with no_trio():
                     cell.machine.evict()
         else:
-            del self.entities[cell.machine.entity_id]
+            del self.entities[cell.machine.entity_id.parts]
 
     def drop_all(self) -> None:
         """Drop everything, whatever state it is in; the hub is closing."""

@@ -53,11 +53,19 @@ class Space:
           StorageFull: there is none; nothing was accepted.
           StorageError: storage cannot be read.
         """
+        self.look()
+        if self.refusal is not None and operation != IMPLICIT_DELETE:
+            raise StorageFull(self.refusal)
+
+    def look(self) -> None:
+        """See whether there is room, if it is time to.
+
+        Raises:
+          StorageError: storage cannot be read.
+        """
         if (now := monotonic()) >= self._look_at:
             self._look_at = now + limits.SPACE_SECONDS
             self._look()
-        if self.refusal is not None and operation != IMPLICIT_DELETE:
-            raise StorageFull(self.refusal)
 
     def _look(self) -> None:
         figures = self._store.statistics()

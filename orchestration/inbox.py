@@ -52,11 +52,8 @@ class Inbox(Mailbox[OrchestrationMessage]):
         return self.inbox, self.control, self.endings
 
     def tidy(self) -> None:
-        """Let go of lanes in which nothing waits."""
-        if not self.inbox:
-            self.inbox = NO_MESSAGES
-        if not (self.control or self.endings):
-            self.control = self.endings = NO_MESSAGES
+        """Let go of the lanes: nothing waits in any."""
+        self.inbox = self.control = self.endings = NO_MESSAGES
 
     @property
     def urgent(self) -> bool:

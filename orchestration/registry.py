@@ -204,9 +204,7 @@ class Registry:
         """
         try:
             return self._operations[target.name, operation]
-        except KeyError:
-            pass
-        except TypeError:  # not hashable
+        except (KeyError, TypeError):  # not met yet, or not hashable
             pass
         entity = self.entity(target.name)
         found = entity.operation(operation if isinstance(operation, str) else entity.name_of(operation))
@@ -289,7 +287,10 @@ class Registry:
 
     def operation(self, target: EntityId, operation: object, arguments: tuple[object, ...]) -> tuple[str, bytes]:
         """An operation's name and its encoded arguments."""
-        definition = self.operation_definition(target, operation)
+        try:
+            definition = self._operations[target.name, operation]
+        except (KeyError, TypeError):
+            definition = self.operation_definition(target, operation)
         return definition.name, definition.arguments.encode(arguments)
 
     def orchestration(self, orchestrator: object, arguments: tuple[object, ...]) -> tuple[str, str | None, bytes]:

@@ -29,7 +29,7 @@ import msgspec
 
 from .errors import NotStorable, ValueUnreadable
 from .values_any import decode, encode_plain, pack
-from .values_arguments import Parameter, argument_functions
+from .values_arguments import Parameter, argument_functions, too_large
 from .values_converter import StrictConverter, make_converter
 from .values_hooks import EVERYTHING, Reader, Writer, does_nothing_on, reader_of, writer_of
 from .values_refusal import Refusal, as_refusal, join_steps, lone_surrogate, type_name
@@ -127,8 +127,7 @@ class Values:
         for tp, name in zip(types, names, strict=True):
             write, read = self._hooks(tp, f"argument {name!r}")
             parameters.append(Parameter(name, tp, write, read))
-        encode, decode_arguments = argument_functions(parameters, required)
-        return Codec(_limited(encode, parameters, self._bytes_max) if types else encode, decode_arguments, tuple(types))
+        return Codec(*argument_functions(parameters, required, self._bytes_max), tuple(types))
 
     def _hooks(self, tp: Any, place: str) -> tuple[Writer, Reader]:
         try:
@@ -142,29 +141,6 @@ class Values:
         return Codec(_encoder(write, place, self._bytes_max), _decoder(read, tp, place), tp)
 
 
-def _too_large(place: str, size: int, bytes_max: int) -> NotStorable:
-    return NotStorable(
-        place,
-        f"it takes {size:,} bytes encoded, and a value may take {bytes_max:,} (value_bytes_max): keep large data in a "
-        "file or a database and hand over where it is, or raise the limit",
-    )
-
-
-def _limited(
-    encode: Callable[[tuple[Any, ...]], bytes], parameters: Sequence[Parameter], bytes_max: int
-) -> Callable[[tuple[Any, ...]], bytes]:
-    """Refuse arguments that are too large together, and name the largest."""
-
-    def encode_limited(arguments: tuple[Any, ...]) -> bytes:
-        data = encode(arguments)
-        if len(data) > bytes_max:
-            sizes = [len(pack(each.write(argument))) for each, argument in zip(parameters, arguments, strict=False)]
-            raise _too_large(f"argument {parameters[sizes.index(max(sizes))].name!r}", len(data), bytes_max)
-        return data
-
-    return encode_limited
-
-
 def _encoder(write: Writer, place: str, bytes_max: int) -> Callable[[Any], bytes]:
     skipped = does_nothing_on(write)
     if len(skipped) != 1:
@@ -175,7 +151,7 @@ def _encoder(write: Writer, place: str, bytes_max: int) -> Callable[[Any], bytes
             except Exception as error:
                 data = _encoded_carefully(value, write, place, error)
             if len(data) > bytes_max:
-                raise _too_large(place, len(data), bytes_max)
+                raise too_large(place, len(data), bytes_max)
             return data
 
         return encode
@@ -187,7 +163,7 @@ def _encoder(write: Writer, place: str, bytes_max: int) -> Callable[[Any], bytes
         except Exception as error:
             data = _encoded_carefully(value, write, place, error)
         if len(data) > bytes_max:
-            raise _too_large(place, len(data), bytes_max)
+            raise too_large(place, len(data), bytes_max)
         return data
 
     return encode_scalar

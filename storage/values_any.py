@@ -319,7 +319,7 @@ decode: Final[Callable[[bytes | memoryview], Any]] = cast(
 """Back from MessagePack: extensions are values again, everything else is as MessagePack says."""
 
 decode_tuple: Final[Callable[[bytes], tuple[Any, ...]]] = cast(
-    "Callable[[bytes], tuple[Any, ...]]", msgspec.msgpack.Decoder(tuple, ext_hook=_load_extension).decode
+    "Callable[[bytes], tuple[Any, ...]]", msgspec.msgpack.Decoder(tuple[Any, ...], ext_hook=_load_extension).decode
 )
 """Like :data:`decode`, for bytes that hold a list, as a tuple. Raises an error of msgspec for any others."""
 

@@ -46,14 +46,24 @@ class Parameter(msgspec.Struct, frozen=True):
         return next(iter(written)) if len(written) == 1 and written == read and read is not EVERYTHING else None
 
 
-def argument_functions(parameters: Sequence[Parameter], required: int) -> tuple[Encode, Decode]:
+def too_large(place: str, size: int, bytes_max: int) -> NotStorable:
+    """The refusal of a value that takes more bytes than it may."""
+    return NotStorable(
+        place,
+        f"it takes {size:,} bytes encoded, and a value may take {bytes_max:,} (value_bytes_max): keep large data in a "
+        "file or a database and hand over where it is, or raise the limit",
+    )
+
+
+def argument_functions(parameters: Sequence[Parameter], required: int, bytes_max: int) -> tuple[Encode, Decode]:
     """How a tuple of arguments is encoded and decoded.
 
     Args:
       parameters: the parameters, in order.
       required: how many of them have no default.
+      bytes_max: all of them together take no more bytes than this.
     """
-    careful = _Careful(parameters, required)
+    careful = _Careful(parameters, required, bytes_max)
     classes = [parameter.plain for parameter in parameters]
     if not classes:
         return _none(careful)
@@ -70,7 +80,8 @@ def _place(name: str) -> str:
 class _Careful:
     """The way that holds for all arguments."""
 
-    def __init__(self, parameters: Sequence[Parameter], required: int) -> None:
+    def __init__(self, parameters: Sequence[Parameter], required: int, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
         self._parameters = parameters
         self._required = required
         self._writers = [parameter.write for parameter in parameters]
@@ -83,7 +94,7 @@ class _Careful:
         try:
             for write, argument in zip(self._writers, arguments):  # noqa: B905 - defaults may be left out
                 forms.append(write(argument))
-            return pack(forms)
+            data = pack(forms)
         except MemoryError:
             raise
         except UnicodeEncodeError:
@@ -92,6 +103,10 @@ class _Careful:
             refusal = as_refusal(error)
             place = _place(self._parameters[len(forms)].name) if len(forms) < len(arguments) else "arguments"
             raise NotStorable(join_steps(place, refusal.steps), refusal.reason) from refusal.origin
+        if len(data) > self.bytes_max:
+            sizes = [len(pack(form)) for form in forms]
+            raise too_large(_place(self._parameters[sizes.index(max(sizes))].name), len(data), self.bytes_max)
+        return data
 
     def decode(self, data: bytes) -> Arguments:
         values: list[Any] = []
@@ -139,12 +154,16 @@ def _none(careful: _Careful) -> tuple[Encode, Decode]:
 
 
 def _one(careful: _Careful, first: type) -> tuple[Encode, Decode]:
+    bytes_max = careful.bytes_max
+
     def encode(arguments: Arguments) -> bytes:
         try:
             if class_of(arguments) is tuple:
                 (a,) = arguments
                 if class_of(a) is first:
-                    return encode_plain(arguments)
+                    data = encode_plain(arguments)
+                    if len(data) <= bytes_max:
+                        return data
         except Exception:
             pass  # the careful way knows more, or says why
         return careful.encode(arguments)
@@ -163,12 +182,16 @@ def _one(careful: _Careful, first: type) -> tuple[Encode, Decode]:
 
 
 def _two(careful: _Careful, first: type, second: type) -> tuple[Encode, Decode]:
+    bytes_max = careful.bytes_max
+
     def encode(arguments: Arguments) -> bytes:
         try:
             if class_of(arguments) is tuple:
                 a, b = arguments
                 if class_of(a) is first and class_of(b) is second:
-                    return encode_plain(arguments)
+                    data = encode_plain(arguments)
+                    if len(data) <= bytes_max:
+                        return data
         except Exception:
             pass
         return careful.encode(arguments)
@@ -187,12 +210,16 @@ def _two(careful: _Careful, first: type, second: type) -> tuple[Encode, Decode]:
 
 
 def _three(careful: _Careful, first: type, second: type, third: type) -> tuple[Encode, Decode]:
+    bytes_max = careful.bytes_max
+
     def encode(arguments: Arguments) -> bytes:
         try:
             if class_of(arguments) is tuple:
                 a, b, c = arguments
                 if class_of(a) is first and class_of(b) is second and class_of(c) is third:
-                    return encode_plain(arguments)
+                    data = encode_plain(arguments)
+                    if len(data) <= bytes_max:
+                        return data
         except Exception:
             pass
         return careful.encode(arguments)
@@ -211,10 +238,14 @@ def _three(careful: _Careful, first: type, second: type, third: type) -> tuple[E
 
 
 def _many(careful: _Careful, classes: list[Any]) -> tuple[Encode, Decode]:
+    bytes_max = careful.bytes_max
+
     def encode(arguments: Arguments) -> bytes:
         try:
             if class_of(arguments) is tuple and [*map(type, arguments)] == classes:
-                return encode_plain(arguments)
+                data = encode_plain(arguments)
+                if len(data) <= bytes_max:
+                    return data
         except Exception:
             pass
         return careful.encode(arguments)

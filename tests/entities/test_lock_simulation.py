@@ -313,7 +313,7 @@ def test_L_sections_under_any_interleaving(seed: int) -> None:
     for ref, subject in run.subjects.items():
         machine = subject.machine
         assert machine.lock is None
-        assert not len(machine.mailbox)
+        assert not machine.mailbox.waiting
         assert not requests_in(subject)
         visits = [who for who in run.served[ref] if who in run.arrived[ref]]
         expected = [who for who in run.arrived[ref] if who in visits]

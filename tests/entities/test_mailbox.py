@@ -113,7 +113,7 @@ class Desk:
         assert [message for _, message in sorted(self.stored.items())] == self.sealed
         for number, lane in enumerate(self.lanes):
             assert [message for _, message in lane] == [each for each in self.waiting if each[1] == number]
-        assert len(self.mailbox) == len(self.waiting)
+        assert self.mailbox.waiting == len(self.waiting)
 
 
 def sealed(mailbox: Mailbox[str]) -> tuple[list[tuple[int, str]], list[int]]:

@@ -118,7 +118,7 @@ async def test_the_larger_the_states_the_fewer_are_kept(size: int) -> None:
         kept = hub.statistics().entities_in_memory
         assert 0.95 * room / each - 1 <= kept <= room / each
         entities = hub._open_runtime().residence.entities  # pyright: ignore[reportPrivateUsage] - there is no door for looking at each
-        assert {entity_id.key for entity_id in entities} == {str(number) for number in range(300 - kept, 300)}
+        assert {key for _, key in entities} == {str(number) for number in range(300 - kept, 300)}
 
 
 async def test_the_values_of_an_orchestration_count() -> None:
@@ -163,10 +163,10 @@ async def test_what_has_work_is_not_dropped() -> None:
     async with paper(1) as hub, trio.open_nursery() as nursery:
         nursery.start_soon(hub.call_entity, Page.at("held"), Page.hold)
         await until(lambda: hub.statistics().operations_running == 1)
-        cell = hub._open_runtime().residence.entities[Page.at("held")]  # pyright: ignore[reportPrivateUsage] - to see that it stays the same
+        cell = hub._open_runtime().residence.entities[Page.at("held").parts]  # pyright: ignore[reportPrivateUsage] - to see that it stays the same
         for number in range(20):
             await hub.call_entity(Page.at(str(number)), Page.write, "x" * 1000)
-            assert hub._open_runtime().residence.entities[Page.at("held")] is cell  # pyright: ignore[reportPrivateUsage]
+            assert hub._open_runtime().residence.entities[Page.at("held").parts] is cell  # pyright: ignore[reportPrivateUsage]
         await rounds()
         assert hub.statistics().entities_in_memory == 1
         gate[0].set()

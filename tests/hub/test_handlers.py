@@ -177,7 +177,7 @@ async def test_O21_a_query_tells_only_what_is_durable() -> None:
         await hub.wait_idle()
         store.hold_commits(True)
         nursery.start_soon(instance.update, "drop", "pen")
-        while not (machine := hub._open_runtime().residence.orchestrations["x"].machine).kernel or machine.mailbox:
+        while not (machine := hub._open_runtime().residence.orchestrations["x"].machine).kernel or machine.mailbox.waiting:
             await trio.lowlevel.checkpoint()
         answered = trio.Event()
 

@@ -226,7 +226,7 @@ def does_not_count_calls_against_idleness() -> Places:
 
 @plant
 def lets_entities_go_that_are_to_get_signals() -> Places:
-    held = property(lambda self: self.machine.lock is not None or len(self.machine.mailbox) > 0)
+    held = property(lambda self: self.machine.lock is not None or self.machine.mailbox.waiting > 0)
     return [(EntityCell, "held", held)]
 
 
