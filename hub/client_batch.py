@@ -26,7 +26,8 @@ from .intents import (
     delayed_intent,
     submit,
 )
-from .runtime import Runtime, new_instance_id
+from .random_ids import new_instance_id
+from .runtime import Runtime
 
 if TYPE_CHECKING:
     from ..entities.entity import Entity

@@ -129,7 +129,7 @@ class Engine(Effects):
             if cell.damaged:
                 return
             if not machine.ready:
-                if isinstance(cell, EntityCell):
+                if type(cell) is EntityCell:
                     self._note_operation(cell)
                 return
             cell.queued = True
@@ -212,7 +212,7 @@ class Engine(Effects):
             date = as_datetime(now)
             while ready and len(batch.cells) < limits.BATCH_INSTANCES_MAX:
                 cell = ready.popleft()
-                if isinstance(cell, EntityCell):
+                if type(cell) is EntityCell:
                     cell.machine.advance(date, limits.TURN_MESSAGES_MAX)
                     cell.note_success(now)
                 else:
@@ -227,7 +227,7 @@ class Engine(Effects):
         with no_trio():
             now = self.clock.now()
             cell = self.ready.popleft()
-            if isinstance(cell, EntityCell):
+            if type(cell) is EntityCell:
                 cell.machine.advance(as_datetime(now), 1)
                 cell.note_success(now)
             else:
@@ -237,7 +237,7 @@ class Engine(Effects):
 
     def set_aside(self, cell: AnyCell, error: Exception) -> None:
         """Have an instance not do what it is about to do (O20): an operation fails, an orchestration ends Failed."""
-        if isinstance(cell, EntityCell):
+        if type(cell) is EntityCell:
             cell.machine.set_aside(error)
         else:
             cell.machine.set_aside(self.residence.history(cell), error, self.clock.now())
@@ -247,7 +247,7 @@ class Engine(Effects):
 
     def _orchestrate(self, cell: OrchestrationCell, now: int, budget: int = limits.TURN_MESSAGES_MAX) -> None:
         machine = cell.machine
-        if machine.needs_history:
+        if machine.kernel is None and machine.needs_history:
             self.residence.revive(cell, now)
             if cell.damaged:
                 return
@@ -284,7 +284,7 @@ class Engine(Effects):
         else:
             load = 0
             cell.queued = False
-            if isinstance(cell, EntityCell) and cell.has_async:
+            if type(cell) is EntityCell and cell.has_async:
                 self._note_operation(cell)
         self.backlog += load - cell.load
         cell.load = load

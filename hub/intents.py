@@ -25,8 +25,9 @@ from ..storage.errors import DamagedRecord
 from . import limits
 from .cells import AnyCell, EntityCell, OrchestrationCell
 from .errors import LimitReached
+from .random_ids import new_instance_id
 from .requests import fingerprint
-from .runtime import Runtime, new_instance_id
+from .runtime import Runtime
 
 IfExists = Literal["fail", "return", "replace_finished", "replace"]
 _IF_EXISTS: Final = get_args(IfExists)

@@ -32,8 +32,9 @@ from .clock import HubClock, wall_clock
 from .committed import CommittedHub
 from .committer import last_time
 from .errors import HubClosed
+from .random_ids import new_instance_id
 from .retention_setting import adopt_retention, retention_differs
-from .runtime import Runtime, new_instance_id
+from .runtime import Runtime
 from .space import Space
 from .spawning import WorkerSettings, activities_for_processes, refuse_in_starting_worker
 

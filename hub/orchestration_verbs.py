@@ -21,8 +21,8 @@ from .instance import Instance
 from .intents import IfExists, InstanceIntent, StartIntent, check_flag, check_if_exists, submit
 from .lookups import stored_record
 from .purge_verbs import PurgeVerbs
+from .random_ids import new_instance_id
 from .requests import check_request_id
-from .runtime import new_instance_id
 from .status_verbs import StatusVerbs
 
 R = TypeVar("R")

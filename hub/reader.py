@@ -25,7 +25,7 @@ from .entity_verbs import EntityReadVerbs
 from .errors import HubClosed
 from .letter_verbs import LetterReadVerbs
 from .query_verbs import QueryVerbs
-from .runtime import new_instance_id
+from .random_ids import new_instance_id
 
 if TYPE_CHECKING:
     import cattrs

@@ -285,7 +285,7 @@ class Residence:
     def drop(self, cell: AnyCell) -> None:
         """Drop a cell from memory."""
         self.bytes -= self._order.pop(cell)
-        if isinstance(cell, OrchestrationCell):
+        if type(cell) is OrchestrationCell:
             if self.orchestrations.get(cell.machine.instance_id) is cell:  # not so if it was purged and started again
                 del self.orchestrations[cell.machine.instance_id]
             if cell.machine.kernel is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from os import urandom
-from typing import Final
 
 import trio
 
@@ -27,6 +25,7 @@ from .errors import HubClosed
 from .guard import refuse_inside_turns
 from .lookups import find_stored
 from .operations import OperationRunner
+from .random_ids import new_instance_id
 from .records import ActivityRecord, encode
 from .recovery import Recovery
 from .requests import Requests
@@ -38,16 +37,6 @@ from .timers import Timers
 from .watching import Watchers
 
 _log = logging.getLogger(__name__)
-
-_UUID_RANDOM: Final = ~(0xF << 76 | 0x3 << 62)
-_UUID_VERSION_4: Final = 4 << 76 | 0x2 << 62
-"""Where RFC 9562 has the version and the variant."""
-
-
-def new_instance_id() -> str:
-    """A random instance or execution id: a UUID of version 4 in hex (I3), made without an object for it."""
-    bits = int.from_bytes(urandom(16)) & _UUID_RANDOM | _UUID_VERSION_4
-    return f"{bits:032x}"
 
 
 class Runtime:

@@ -65,7 +65,7 @@ class Addresses(PlainData, frozen=True):
         if not self.generation:
             return action
         changes = {"id": self[action.id]}
-        if isinstance(action, CallEntity | ReleaseLocks) and action.section is not None:
+        if isinstance(action, (CallEntity, ReleaseLocks)) and action.section is not None:
             changes["section"] = self[action.section]
         return msgspec.structs.replace(action, **changes)
 
@@ -73,7 +73,7 @@ class Addresses(PlainData, frozen=True):
         """A message with numbers in place of the addresses; ``None`` if it answers what was asked in another generation."""
         if not self.generation:
             return message
-        if isinstance(message, TaskResult | TimerDue):
+        if isinstance(message, (TaskResult, TimerDue)):
             step = self._step(message.task)
             return None if step is None else msgspec.structs.replace(message, task=step)
         if isinstance(message, SectionGranted):

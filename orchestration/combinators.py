@@ -34,7 +34,7 @@ class Combinator(DurableTask[T_co]):
                 raise ValueError(f"{verb} was given a task of another orchestration")
 
     def _attention_began(self) -> None:
-        self._settle()
+        self._settle_if_enough()
         for task in self.tasks:
             if self._finished:
                 break
@@ -51,13 +51,14 @@ class Combinator(DurableTask[T_co]):
                 task._parents.remove(self)
                 task._unattend()
 
-    def _settle(self) -> None:
+    def _settle_if_enough(self) -> None:
         """Finish if the finished tasks suffice, without asking the others: asking takes events."""
 
-    def _finish(self, value: Any = None, failure: Any = None) -> None:
+    def settle(self, value: Any = None, failure: Any = None) -> None:
+        """Finish it; its tasks are no longer wanted for its sake."""
         if self._attention:
             self._attention_ended()
-        super()._finish(value, failure)
+        super().settle(value, failure)
 
 
 class WhenAll(Combinator[T_co]):
@@ -76,11 +77,11 @@ class WhenAll(Combinator[T_co]):
             while self._known < len(self.tasks) and not self.tasks[self._known].pending:
                 self._known += 1
             if self._known == len(self.tasks) and not self._finished:
-                self._finish()
+                self.settle()
             return
         # Every task is asked, not only until the first that is not done: asking is how an awaited event is taken.
         if not self._finished and all([task.look() for task in self.tasks]):  # noqa: C419
-            self._finish()
+            self.settle()
 
     def _take(self) -> Any:
         if self._failure is not None:  # the combinator itself was cancelled
@@ -96,17 +97,17 @@ class WhenAny(Combinator[T_co]):
 
     __slots__ = ()
 
-    def _settle(self) -> None:
+    def _settle_if_enough(self) -> None:
         finished = [task for task in self.tasks if task._finished]
         if finished:
-            self._finish(min(finished, key=lambda task: task._ordinal))
+            self.settle(min(finished, key=lambda task: task._ordinal))
 
     def _look(self) -> None:
         if not self._finished:
-            self._settle()
+            self._settle_if_enough()
         if not self._finished:
             # One after another: the first that is done is the winner, and the rest is not even asked.
             for task in self.tasks:
                 if task.look():
-                    self._finish(task)
+                    self.settle(task)
                     return

@@ -90,7 +90,7 @@ class EventTask(DurableTask[T_co]):
         value = self._buffers.take(self.name)
         if value is not None:
             self._buffers.ended(self)
-            self._finish(value)
+            self.settle(value)
 
     def _attention_began(self) -> None:
         self._look()

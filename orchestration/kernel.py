@@ -125,7 +125,7 @@ class Kernel(Cancellation, Choices):
             self._settle(event.task, event.value, None)
         elif isinstance(event, EventReceived):
             self.events.arrived(event.name, event.value)
-        elif isinstance(event, LockTaken | TimerFired):
+        elif isinstance(event, (LockTaken, TimerFired)):
             self._settle(event.task, None, None)
         elif isinstance(event, TaskFailed):
             if event.heartbeat is not None:

@@ -53,6 +53,7 @@ from .messages import (
     SetTimer,
     StartExecution,
     Suspend,
+    TaskResult,
     Terminate,
     UpdateRequested,
 )
@@ -89,11 +90,12 @@ class OrchestrationMachine(Rewindable):
           now: the hub's time, microseconds since 1970.
           request_id: the request id that it was started with, if any.
         """
-        self.evict()
-        self.journal.clear()
-        self._forget_open()
-        self.addresses = FIRST_GENERATION
-        self.drop_messages()
+        if self.record is not None or self.mailbox.waiting:
+            self.evict()
+            self.journal.clear()
+            self._forget_open()
+            self.addresses = FIRST_GENERATION
+            self.drop_messages()
         self.now = max(self.now, now)
         self.record = OrchestrationRecord(
             self.instance_id, start.execution, start.name, start.version, RuntimeStatus.PENDING, start.arguments,
@@ -192,7 +194,7 @@ class OrchestrationMachine(Rewindable):
           budget: 1 or more.
         """
         done, self._turn_noted = 0, False
-        while done < budget and (lane := self._lane()) is not None:
+        while done < budget and self.mailbox.waiting and (lane := self._lane()) is not None:
             number, message = lane.popleft()
             self.mailbox.took(number)
             done += 1
@@ -201,11 +203,13 @@ class OrchestrationMachine(Rewindable):
                     self._too_late(message)
                     continue
                 message = known
-            if isinstance(message, Rewind):
+            if type(message) is Rewind:
                 self._rewind_for_parent(message, now)
-            elif self._concerns(message):
+            elif concerns(message, self.record, self.kernel):
                 self._begin_turn(now)
                 self._handle(message)
+            else:
+                self._too_late(message)
         return done
 
     # --- turns
@@ -215,14 +219,8 @@ class OrchestrationMachine(Rewindable):
         if self.kernel is not None:
             self.kernel.now = self.now
 
-    def _concerns(self, message: OrchestrationMessage) -> bool:
-        """Whether a message changes anything; what comes too late is dropped here, before it reaches the journal."""
-        if concerns(message, self.record, self.kernel):
-            return True
-        self._too_late(message)
-        return False
-
     def _too_late(self, message: OrchestrationMessage) -> None:
+        """What changes nothing any more is dropped before it reaches the journal."""
         if isinstance(message, SectionGranted):
             self.effects.append(release_of(message.section, message.entities))  # handed back at once (L5)
         elif isinstance(message, UpdateRequested) and message.reply_to is not None:
@@ -236,6 +234,8 @@ class OrchestrationMachine(Rewindable):
 
     def _handle(self, message: OrchestrationMessage) -> None:
         match message:
+            case TaskResult():
+                event = event_of(message)
             case StartExecution():
                 event = self._started(message)
             case Terminate():

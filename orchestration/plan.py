@@ -95,10 +95,10 @@ class PlannedTask(WorkTask[T_co]):
     def _end(self, outcome: Outcome) -> None:
         self._forget_limit()
         if isinstance(outcome, Success):
-            self._finish(outcome.value)
+            self.settle(outcome.value)
         else:
             self._drive.note_failed(self)
-            self._finish(None, outcome.failure)
+            self.settle(None, outcome.failure)
 
     def _time_is_up(self, _: bytes | None, failure: FailureDetails | None) -> None:
         if failure is None:

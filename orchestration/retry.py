@@ -103,6 +103,8 @@ def wait_id(step: str, attempt: int) -> str:
 
 def step_and_attempt(address: str) -> tuple[str, int]:
     """The step that an attempt, or the timer before it, belongs to, and the attempt; from its id or its address."""
+    if address.isdecimal():
+        return address, 1  # the usual case
     task_id = address.partition("@")[0]
     step, _, attempt = task_id.partition("w" if "w" in task_id else "r")
     return step, int(attempt or 1)

@@ -9,8 +9,9 @@ What is taken out
 How the new journal is made
   The code is run once more, with the events that are left, and what happens and what it asks for is written down as
   if it were the first time. An action that the old journal has under the same number was carried out then, and is
-  not carried out again; its result is kept, also when the code comes by there later than it did. Whatever the code no
-  longer asks for is not in the new journal, nor are its results. So the new journal fits the code by construction.
+  not carried out again; its result is kept, also when the code comes by there later than it did. One that takes back what
+  is carried out anew is carried out again as well. Whatever the code no longer asks for is not in the new journal, nor are
+  its results. So the new journal fits the code by construction.
 
 What follows
   Steps that are asked for again begin a new generation (see ``addresses``). What was open when the execution failed is still
@@ -34,12 +35,14 @@ from .history import (
     ACTIONS,
     EVENTS,
     Action,
+    CancelSignal,
     CancelWork,
     Event,
     HistoryEntry,
     LockEntities,
     LockTaken,
     Rewound,
+    SignalEntity,
     StartTimer,
     TaskCompleted,
     TaskFailed,
@@ -49,6 +52,7 @@ from .history import (
     Work,
 )
 from .kernel import Kernel
+from .outgoing import signal_id_of
 from .retry import step_and_attempt
 
 
@@ -59,7 +63,7 @@ class Rewinding(msgspec.Struct, eq=False):
       kernel: its code, up to where it waits now.
       context: the context of the code.
       journal: the new journal so far.
-      fresh: actions that the old journal does not have.
+      fresh: actions that the old journal does not have, and what takes them back.
       error: the exception that it ended with all the same.
     """
 
@@ -73,6 +77,7 @@ class Rewinding(msgspec.Struct, eq=False):
     _due: deque[Event] = msgspec.field(default_factory=deque)
     _cancelled: set[str] = msgspec.field(default_factory=set)
     _failed: set[str] = msgspec.field(default_factory=set)
+    _sent: set[str] = msgspec.field(default_factory=set)
 
     def run(self, history: list[HistoryEntry], without: set[str]) -> None:
         """Run the code with what is in the old journal, except the failures of some steps (of all their attempts)."""
@@ -99,10 +104,17 @@ class Rewinding(msgspec.Struct, eq=False):
     def asked(self, action: Action, journaled: Action | None) -> None:
         """The code asks for something."""
         self.journal.append(action)
-        if journaled != action:
+        if journaled != action or self._takes_back_what_is_fresh(action):
             self.fresh[action.id] = action
+            if isinstance(action, SignalEntity) and action.due is not None:
+                self._sent.add(signal_id_of(self.kernel.execution, action.id, action.due))
         elif action.id in self._early:
             self._due.append(self._early.pop(action.id))
+
+    def _takes_back_what_is_fresh(self, action: Action) -> bool:
+        if isinstance(action, CancelSignal):
+            return action.signal in self._sent
+        return isinstance(action, CancelWork) and action.task in self.fresh
 
     def _happens(self, event: Event) -> None:
         if not isinstance(event, TaskCompleted | TaskFailed | LockTaken | TimerFired):

@@ -155,10 +155,6 @@ class DurableTask(Generic[T_co]):
         self._strands.remove(strand)
         return True
 
-    def settle(self, value: Any = None, failure: FailureDetails | None = None) -> None:
-        """Finish it with an encoded value or a failure."""
-        self._finish(value, failure)
-
     @property
     def unretrieved_failure(self) -> FailureDetails | None:
         """How it failed, if nobody has asked."""
@@ -199,7 +195,7 @@ class DurableTask(Generic[T_co]):
         """Settle it as cancelled."""
         self._error = _cancelled
         self._retrieved = True
-        self._finish(None, CANCELLED)
+        self.settle(None, CANCELLED)
 
     def _attend(self) -> None:
         self._attention += 1
@@ -217,8 +213,8 @@ class DurableTask(Generic[T_co]):
     def _attention_ended(self) -> None:
         """Nobody wants it any more."""
 
-    def _finish(self, value: Any = None, failure: FailureDetails | None = None) -> None:
-        """Settle it, once: wake whoever awaits it, and let the combinators that hold it look."""
+    def settle(self, value: Any = None, failure: FailureDetails | None = None) -> None:
+        """Finish it, once, with a value or a failure: wake whoever awaits it, and let the combinators that hold it look."""
         kernel = self._kernel
         self._value, self._failure = value, failure
         self._finished = True
@@ -267,6 +263,7 @@ class WorkTask(DurableTask[T_co]):
             self._retrieved = True
             self._value = codec.decode(self._value)
             self._codec = None
+            return cast("T_co", self._value)
         return super()._take()
 
 
@@ -277,7 +274,7 @@ class SignalTask(DurableTask[None]):
 
     def set(self) -> None:
         """It has happened."""
-        self._finish()
+        self.settle()
 
     def __await__(self) -> Generator[Any, None, None]:
         while not self._finished:

@@ -25,7 +25,7 @@ import trio.testing
 from attrs import define, field
 from trio._core import _run  # pyright: ignore[reportPrivateUsage] - see above
 
-from ..hub import asking, committer, engine, limits, runtime, task_pool
+from ..hub import asking, committer, engine, limits, random_ids, task_pool
 
 T = TypeVar("T")
 
@@ -66,7 +66,9 @@ class Chance:
             (engine, "perf_counter", self.ticks),
             (task_pool, "perf_counter", self.ticks),
             (committer, "monotonic", self.monotonic),
-            (runtime, "urandom", self.urandom),
+            (random_ids, "urandom", self.urandom),
+            (random_ids, "AT_ONCE", 1),
+            (random_ids, "_ready", []),
             (asking, "_tokens", self._tokens),
         ]
 

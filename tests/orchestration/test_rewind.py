@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 from perdure.entities import EntityOperationFailed
 from perdure.entities.failures import FailureDetails
-from perdure.entities.messages import Answer, CallingTask, Failure, LockRequest, Operation, SectionId, Send, Success
+from perdure.entities.messages import (
+    Answer,
+    CallingTask,
+    DropSignal,
+    Failure,
+    LockRequest,
+    Operation,
+    SectionId,
+    Send,
+    SendLater,
+    Success,
+)
 from perdure.orchestration import (
     ActivityFailed,
     OrchestrationContext,
@@ -19,6 +30,8 @@ from perdure.orchestration import (
 )
 from perdure.orchestration.history import LockTaken, Rewound, TaskCompleted, TaskFailed
 from perdure.orchestration.messages import (
+    CancelActivity,
+    DropTimer,
     OrchestrationEffect,
     Renewed,
     Rewind,
@@ -28,6 +41,7 @@ from perdure.orchestration.messages import (
     StartActivity,
     StartChild,
     TaskResult,
+    TellChild,
     TimerDue,
 )
 
@@ -109,6 +123,37 @@ async def _nursery(ctx: Context) -> object:
     return [0, 1, 2]
 
 
+def _signals(ctx: Context, number: int) -> None:
+    ctx.cancel_signal(ctx.signal_entity(Counter.at("a"), Counter.add, number, deliver_at=3600.0))
+
+
+TAKEN_BACK: dict[str, tuple[Callable[[Context, int], None], type, type]] = {
+    "a delayed signal": (_signals, SendLater, DropSignal),
+    "an activity": (lambda ctx, number: ctx.call_activity(add, number, 0).cancel(), StartActivity, CancelActivity),
+    "a child": (lambda ctx, number: ctx.call_sub_orchestrator(child, number).cancel(), StartChild, TellChild),
+    "a timer": (lambda ctx, number: ctx.create_timer(60.0 + number).cancel(), SetTimer, DropTimer),
+}
+
+
+@orchestrator
+async def changing_its_mind(ctx: Context, what: str) -> None:
+    """Asks for something that depends on whether another task has failed, takes it back, and fails in any case."""
+    failures = 0
+
+    async def dealing_with_it() -> None:
+        nonlocal failures
+        try:
+            await ctx.call_activity(echo, "x")
+        except ActivityFailed:
+            failures += 1
+
+    async with ctx.open_nursery() as nursery:
+        nursery.start_soon(dealing_with_it)
+        await ctx.wait_for_external_event("go")
+        TAKEN_BACK[what][0](ctx, failures)
+    raise LookupError("in any case")
+
+
 GROUPS: dict[str, Callable[[Context], Awaitable[object]]] = {"all": _all, "nursery": _nursery}
 
 
@@ -166,7 +211,21 @@ async def waiting_for_a_lock(ctx: Context) -> None:
         await ctx.call_activity(echo, "beside")
 
 
-ALL = (pipeline, detour, undoing, collecting, group, stubborn, several, family, child, locking, waiting_for_a_lock, *WORK)
+ALL = (
+    pipeline,
+    detour,
+    undoing,
+    collecting,
+    group,
+    stubborn,
+    several,
+    family,
+    child,
+    locking,
+    waiting_for_a_lock,
+    changing_its_mind,
+    *WORK,
+)
 
 
 def subject_of(orchestrator: Any, *arguments: Any, parent: CallingTask | None = None) -> Subject:
@@ -224,6 +283,32 @@ def test_O16_what_failed_is_asked_for_again_and_what_succeeded_is_kept() -> None
     subject.event("third", "three")
     assert subject.output == ["one", "two", "three"]
     check_replays(subject)
+
+
+@pytest.mark.parametrize("what", TAKEN_BACK)
+def test_O16_what_is_asked_for_differently_is_taken_back_again(what: str) -> None:
+    """Code that asks for something else than before, and takes that back as before: the new asking is taken back too."""
+    subject = subject_of(changing_its_mind, what)
+    subject.fails("1/1", BROKEN)
+    subject.event("go")
+    assert subject.status is RuntimeStatus.FAILED
+
+    effects = subject.rewind()
+    assert subject.status is RuntimeStatus.RUNNING
+    _, asks, takes_back = TAKEN_BACK[what]
+    assert [type(effect) for effect in effects] == [Renewed, StartActivity, asks, takes_back]
+    asked, taken_back = effects[-2:]
+    assert named(taken_back) == named(asked)
+    check_replays(subject)
+
+
+def named(effect: Any) -> object:
+    """What says which signal, activity, child or timer an effect is about."""
+    if isinstance(effect, StartChild):
+        return effect.message.parent
+    if isinstance(effect, SetTimer | DropTimer):
+        return effect.execution, effect.task, effect.fire_at
+    return next(getattr(effect, name) for name in ("signal_id", "reply_to", "parent") if hasattr(effect, name))
 
 
 def test_O16_an_answer_from_before_is_not_taken_for_one_from_after() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from perdure.hub import limits, runtime
+from perdure.hub import limits, random_ids
 from perdure.orchestration.history import (
     CancelWork,
     ExecutionEnded,
@@ -49,7 +49,7 @@ async def race() -> list[str]:
         for name in "abcd":
             nursery.start_soon(runner, name)
     await trio.sleep(1000)
-    return [*order, f"{trio.current_time():.0f}", runtime.new_instance_id()]
+    return [*order, f"{trio.current_time():.0f}", random_ids.new_instance_id()]
 
 
 def test_a_seed_decides_the_order_of_tasks_ids_and_time() -> None:
