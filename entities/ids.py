@@ -230,9 +230,9 @@ class EntityRef(EntityId, Generic[E_co]):
 
     def __init__(self, entity: type[E_co], key: str) -> None:
         name = entity.entity_name()
-        if type(key) is not str or not key.isascii() or len(key) > ENTITY_KEY_BYTES_MAX:  # nearly all pass that
+        if type(key) is not str or not key.isascii() or len(key) > ENTITY_KEY_BYTES_MAX:  # few need the full check
             check_entity_key(key)
-        _put_entity(self, entity)  # many refs are made, and each call would count: see EntityId._set
+        _put_entity(self, entity)  # as EntityId._set does, without a call: many are made
         _put_name(self, name)
         _put_key(self, key)
         _put_parts(self, (name, key))

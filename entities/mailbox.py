@@ -9,7 +9,8 @@ A mailbox has several lanes (an entity keeps its lock holder's messages apart); 
 also the order in which they are delivered again after a restart.
 
 Nearly all mailboxes in memory are empty, and an empty deque takes more memory than all the rest of a small entity. So a lane
-is a deque only while something waits in it, else it is :data:`NO_MESSAGES`.
+is made a deque when something comes, and all of them are let go of, to be :data:`NO_MESSAGES`, at the first seal at which nothing
+waits in any.
 """
 
 from __future__ import annotations

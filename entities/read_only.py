@@ -17,12 +17,18 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 from ..storage.values import Codec
 from .context import EntityContext
 from .errors import ReadOnlyViolation
-from .messages import EntityEffect, RaiseEvent, Send, StartInstance
+from .messages import DropSignal, EntityEffect, RaiseEvent, Send, SendLater, StartInstance
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK: Final = "_perdure_read_only"
-_VERBS: Final[dict[type, str]] = {Send: "signal_entity", StartInstance: "start", RaiseEvent: "raise_event"}
+_VERBS: Final[dict[type, str]] = {
+    Send: "signal_entity",
+    SendLater: "signal_entity",
+    DropSignal: "cancel_signal",
+    StartInstance: "start",
+    RaiseEvent: "raise_event",
+}
 
 
 def read_only(function: F) -> F:

@@ -6,23 +6,27 @@ moves them on to be looked at again: a tenth of the whole processor time under l
 most of them gone.
 
 The setting is the whole process's, so a hub is careful with it. It changes only a setting that nobody has touched; the last
-hub that closes puts it back, unless somebody has set another one meanwhile. A program that wants none of this sets a threshold
-of its own, or disables the collector, before it opens its first hub.
+hub that closes puts it back, unless somebody has set another one meanwhile; a forked child has it put back at once. A program
+that wants none of this sets thresholds of its own, or disables the collector, before it opens its first hub.
 """
 
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from threading import Lock
 from typing import Final
 
-UNTOUCHED: Final = (700, 2000)
-"""CPython's own thresholds of the youngest generation: up to 3.12, and from 3.13 on."""
+UNTOUCHED: Final = (
+    (700, 10, 10) if sys.version_info < (3, 13) else (2000, 10, 10) if sys.version_info < (3, 14) else (2000, 10, 0)
+)
+"""The thresholds as CPython sets them. Who sets just these cannot be told from who sets none."""
 
 WHILE_OPEN: Final = 10_000
 """The threshold while a hub is open. Garbage in cycles lasts longer by that many containers at most, some megabytes."""
 
-_lock: Final = Lock()
+_lock = Lock()
 _open_hubs = 0
 _before: tuple[int, int, int] | None = None
 
@@ -33,17 +37,32 @@ def hub_opened() -> None:
     with _lock:
         _open_hubs += 1
         found = gc.get_threshold()
-        if _open_hubs == 1 and found[0] in UNTOUCHED and gc.isenabled():
+        if _open_hubs == 1 and found == UNTOUCHED and gc.isenabled():
             _before = found
             gc.set_threshold(WHILE_OPEN, *found[1:])
 
 
 def hub_closed() -> None:
     """A hub closes: the last one puts back what the first one found, unless that was set anew meanwhile."""
-    global _open_hubs, _before  # noqa: PLW0603
+    global _open_hubs  # noqa: PLW0603
     with _lock:
-        _open_hubs -= 1
-        if not _open_hubs and _before is not None:
-            if gc.get_threshold() == (WHILE_OPEN, *_before[1:]):
-                gc.set_threshold(*_before)
-            _before = None
+        _open_hubs = max(0, _open_hubs - 1)  # a forked child leaves its parent's hubs too, which it never opened
+        if not _open_hubs:
+            _put_back()
+
+
+def _put_back() -> None:
+    global _before  # noqa: PLW0603
+    if _before is not None and gc.get_threshold() == (WHILE_OPEN, *_before[1:]):
+        gc.set_threshold(*_before)
+    _before = None
+
+
+def _forked() -> None:
+    """This process is a child that has none of its parent's hubs, and perhaps a copy of a lock that a thread of the parent holds."""
+    global _open_hubs, _lock
+    _open_hubs, _lock = 0, Lock()
+    _put_back()
+
+
+os.register_at_fork(after_in_child=_forked)

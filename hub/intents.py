@@ -131,7 +131,7 @@ class SignalIntent(msgspec.Struct, eq=False):
         return fingerprint("signal", str(self.target), self.message.name, self.message.arguments)
 
     def check(self, runtime: Runtime, starting: set[str]) -> bool:
-        """An entity accepts everything that it has room for."""
+        """An entity accepts everything that it has room for. The caller has looked whether the hub has."""
         del starting
         if runtime.space.refusal is not None:
             runtime.space.check(self.message.name)
@@ -331,7 +331,7 @@ async def submit(runtime: Runtime, intents: Sequence[Intent]) -> list[str | None
       Whatever one of the checks raises; then nothing is accepted.
     """
     await runtime.admit()
-    runtime.space.look()
+    looked = False
     starting: set[str] = set()
     accepted: list[Intent] = []
     earlier: list[str | None] = [None] * len(intents)
@@ -343,6 +343,9 @@ async def submit(runtime: Runtime, intents: Sequence[Intent]) -> list[str | None
                 earlier[place] = None if repeated is None else repeated.target
                 continue
             request_ids.add(intent.request_id)
+        if not looked and type(intent) is SignalIntent:
+            runtime.space.look()  # once for however many
+            looked = True
         if intent.check(runtime, starting):
             accepted.append(intent)
     runtime.requests.reserve(len(request_ids), runtime.engine.batch)

@@ -207,11 +207,11 @@ class OpenableHub(CommittedHub):
             await self._nursery.__aexit__(None, None, None)
             self._store.close()
             raise
-        collecting.hub_opened()
         self._runtime.scheduler.paused = options.paused
         nursery.start_soon(self._runtime.run, name=f"perdure hub {self._name}")
         if retention_differs(self._runtime):
             nursery.start_soon(_adopt_retention, self._runtime)
+        collecting.hub_opened()
         return self
 
     async def __aexit__(

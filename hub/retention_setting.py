@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from ..orchestration.status import OrchestrationRecord
 from ..storage import keys, tables
+from ..storage.errors import DamagedRecord
 from .lots import in_lots
 from .runtime import Runtime
 
+_log = logging.getLogger(__name__)
 _LAST_SETTING: Final = b"retention"
 
 
 def retention_differs(runtime: Runtime) -> bool:
-    """Whether the setting is another one than when the hub was last open."""
-    return _setting(runtime) != (runtime.store.get(tables.META, _LAST_SETTING) or b"")
+    """Whether the setting is another one than when the hub was last open, or what that was cannot be read."""
+    try:
+        return _setting(runtime) != (runtime.store.get(tables.META, _LAST_SETTING) or b"")
+    except DamagedRecord as error:
+        _log.error("%s. Each finished instance is looked at, as after a change of the retention period", error)
+        return True
 
 
 def _setting(runtime: Runtime) -> bytes:

@@ -64,7 +64,7 @@ class Addresses(PlainData, frozen=True):
         """An action with the addresses in place of the numbers."""
         if not self.generation:
             return action
-        changes = {"id": self[action.id]}
+        changes = {"id": self[action.id]} if isinstance(action, ADDRESSED) else {}
         if isinstance(action, (CallEntity, ReleaseLocks)) and action.section is not None:
             changes["section"] = self[action.section]
         return msgspec.structs.replace(action, **changes)

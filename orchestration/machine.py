@@ -90,7 +90,7 @@ class OrchestrationMachine(Rewindable):
           now: the hub's time, microseconds since 1970.
           request_id: the request id that it was started with, if any.
         """
-        if self.record is not None or self.mailbox.waiting:
+        if self.record is not None or self.mailbox.waiting:  # a new instance has nothing to let go of
             self.evict()
             self.journal.clear()
             self._forget_open()
@@ -234,7 +234,7 @@ class OrchestrationMachine(Rewindable):
 
     def _handle(self, message: OrchestrationMessage) -> None:
         match message:
-            case TaskResult():
+            case TaskResult():  # nearly all are
                 event = event_of(message)
             case StartExecution():
                 event = self._started(message)

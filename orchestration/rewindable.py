@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from ..entities.failures import FailureDetails
-from ..entities.messages import Answer, CallingTask, Failure
+from ..entities.messages import Answer, CallingTask, DropSignal, Failure
 from .addresses import ADDRESSED
 from .errors import CannotRewind
 from .history import HistoryEntry, Rewound, TaskFailed, TurnStarted
@@ -65,6 +65,7 @@ class Rewindable(InstanceState):
         self._turn_noted = True
         self.addresses = addresses.rewound(entry)
         self.effects.append(Renewed())
+        self.effects.extend(DropSignal(signal) for signal in rewinding.replaced)
         for action in (*again, *rewinding.fresh.values()):
             effect = self._effect_of(action, record.execution)
             if isinstance(effect, StartChild) and action.id in former:

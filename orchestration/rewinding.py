@@ -10,7 +10,8 @@ How the new journal is made
   The code is run once more, with the events that are left, and what happens and what it asks for is written down as
   if it were the first time. An action that the old journal has under the same number was carried out then, and is
   not carried out again; its result is kept, also when the code comes by there later than it did. One that takes back what
-  is carried out anew is carried out again as well. Whatever the code no longer asks for is not in the new journal, nor are
+  is carried out anew is carried out again as well. A delayed signal that is asked for differently takes the place of the old
+  one, unless that was delivered. Whatever the code no longer asks for is not in the new journal, nor are
   its results. So the new journal fits the code by construction.
 
 What follows
@@ -64,6 +65,7 @@ class Rewinding(msgspec.Struct, eq=False):
       context: the context of the code.
       journal: the new journal so far.
       fresh: actions that the old journal does not have, and what takes them back.
+      replaced: the ids of delayed signals in whose steps the code asks for something else now.
       error: the exception that it ended with all the same.
     """
 
@@ -71,6 +73,7 @@ class Rewinding(msgspec.Struct, eq=False):
     context: Any
     journal: list[HistoryEntry] = msgspec.field(default_factory=list)
     fresh: dict[str, Action] = msgspec.field(default_factory=dict)
+    replaced: list[str] = msgspec.field(default_factory=list)
     error: BaseException | None = None
     _old: dict[str, Action] = msgspec.field(default_factory=dict)
     _early: dict[str, Event] = msgspec.field(default_factory=dict)
@@ -106,10 +109,18 @@ class Rewinding(msgspec.Struct, eq=False):
         self.journal.append(action)
         if journaled != action or self._takes_back_what_is_fresh(action):
             self.fresh[action.id] = action
-            if isinstance(action, SignalEntity) and action.due is not None:
-                self._sent.add(signal_id_of(self.kernel.execution, action.id, action.due))
+            if sent := self._delayed_signal(action):
+                self._sent.add(sent)
+            if replaced := self._delayed_signal(journaled):
+                self.replaced.append(replaced)
         elif action.id in self._early:
             self._due.append(self._early.pop(action.id))
+
+    def _delayed_signal(self, action: Action | None) -> str | None:
+        """The id of the delayed signal that an action sends, if it does."""
+        if isinstance(action, SignalEntity) and action.due is not None:
+            return signal_id_of(self.kernel.execution, action.id, action.due)
+        return None
 
     def _takes_back_what_is_fresh(self, action: Action) -> bool:
         if isinstance(action, CancelSignal):

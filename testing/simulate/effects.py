@@ -19,7 +19,16 @@ from typing import TypeVar
 from ...entities.delayed import parts_of
 from ...hub import limits
 from ...hub.delayed import signal_key
-from ...orchestration.history import CallEntity, CancelSignal, HistoryEntry, SendEvent, SignalEntity, UpdateReceived
+from ...orchestration.history import (
+    ACTIONS,
+    Action,
+    CallEntity,
+    CancelSignal,
+    HistoryEntry,
+    SendEvent,
+    SignalEntity,
+    UpdateReceived,
+)
 from ...orchestration.status import OrchestrationRecord
 from ...storage import keys
 from ..stored import Change, StoredEntity, StoredOrchestration
@@ -97,6 +106,8 @@ def _sent_by_orchestration(known: Known, found: StoredOrchestration, before: Sto
 
 
 def _sent_by_entry(known: Known, record: OrchestrationRecord, sequence: int, entry: HistoryEntry) -> Iterator[Fault]:
+    if isinstance(entry, ACTIONS):
+        known.ops.asked(record.execution, entry.id, _sent_later(entry))
     if isinstance(entry, CallEntity | SignalEntity) and entry.entity[0] == LEDGER:
         name, amount, *_ = decode(entry.arguments)
         call = isinstance(entry, CallEntity)
@@ -113,6 +124,14 @@ def _sent_by_entry(known: Known, record: OrchestrationRecord, sequence: int, ent
         yield from _cancelled(known, entry.signal, record.instance_id)
     elif isinstance(entry, UpdateReceived) and decode(entry.arguments)[2] < 0:
         yield 9, f"an update of {record.instance_id} was refused, and is journaled: {entry}"
+
+
+def _sent_later(action: Action) -> str | None:
+    """The op that an action sends as a delayed signal, if it does."""
+    if isinstance(action, SignalEntity) and action.due is not None and action.entity[0] == LEDGER:
+        name: str = decode(action.arguments)[0]
+        return name
+    return None
 
 
 def _cancelled(known: Known, signal_id: str, by: str) -> Iterator[Fault]:

@@ -86,6 +86,7 @@ class Ops:
       copied: events in the input of an instance that was started again, which nothing is known of any more.
       places: how often each is to be found, by name.
       later: those that wait among the delayed signals, by the key there.
+      later_by_step: the delayed signal that a step of an execution has sent, by execution and step.
     """
 
     by_name: dict[str, Op] = field(factory=dict)
@@ -93,6 +94,7 @@ class Ops:
     copied: set[str] = field(factory=set)
     places: Counter[str] = field(factory=Counter)
     later: dict[bytes, str] = field(factory=dict)
+    later_by_step: dict[tuple[str, str], str] = field(factory=dict)
     _held: dict[bytes, Counter[str]] = field(factory=dict)
 
     def add(self, op: Op) -> Op:
@@ -101,6 +103,17 @@ class Ops:
         if known is op and op.of_instance:
             self.of_instances[op.target].append(op)
         return known
+
+    def asked(self, execution: str, step: str, later: str | None) -> None:
+        """A step has asked for something: for that op as a delayed signal, or for anything else.
+
+        After a rewind it may be something else than before, and takes the place of a delayed signal that was not delivered yet.
+        """
+        before = self.later_by_step.pop((execution, step), None)
+        if before not in (None, later) and before in self.by_name:
+            self.by_name[before].withdrawn = True
+        if later is not None:
+            self.later_by_step[execution, step] = later
 
     def update(self, number: bytes, names: Counter[str]) -> set[str]:
         """What an instance has now, or what a delayed signal is; the ops that came or went."""

@@ -67,6 +67,10 @@ class Shelf(Entity):
         match what:
             case "signal":
                 self.context.signal_entity(Shelf.at("other"), Shelf.put, "x")
+            case "signal later":
+                self.context.signal_entity(Shelf.at("other"), Shelf.put, "x", deliver_at=60.0)
+            case "cancel":
+                self.context.cancel_signal("0" * 48)
             case "start":
                 self.context.start(chore)
             case "event":
@@ -132,6 +136,8 @@ def test_E13_what_is_put_back_is_no_change() -> None:
         (Shelf.take, (), r"changed state\.things\."),
         (Shelf.note, (), r"changed state\.things, state\.seen\."),
         (Shelf.send, ("signal",), r"called signal_entity\."),
+        (Shelf.send, ("signal later",), r"called signal_entity\."),
+        (Shelf.send, ("cancel",), r"called cancel_signal\."),
         (Shelf.send, ("start",), r"called start\."),
         (Shelf.send, ("event",), r"called raise_event\."),
         (Shelf.send, ("delete",), r"deleted the entity\."),

@@ -36,11 +36,14 @@ def test_I3_a_forked_child_has_ids_of_its_own() -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writing, "".join(new_instance_id() for _ in range(10)).encode())
-        os._exit(0)
+        try:
+            os.write(writing, "".join(new_instance_id() for _ in range(10)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
     os.waitpid(child, 0)
     theirs = os.read(reading, 1000).decode()
     os.close(reading)
-    os.close(writing)
+    assert len(theirs) == 320
     ours = {new_instance_id() for _ in range(2 * AT_ONCE)}
     assert not ours & {theirs[start : start + 32] for start in range(0, 320, 32)}

@@ -38,6 +38,18 @@ class TightStore(MemoryStore):
         return evolve(super().statistics(), live_bytes=self.live, file_bytes=self.file, disk_free_bytes=self.free)
 
 
+class BlindStore(TightStore):
+    """A store that cannot tell its figures while it is blind."""
+
+    blind = False
+
+    def statistics(self) -> StoreStatistics:
+        """The figures, if it can."""
+        if self.blind:
+            raise StorageError("the figures cannot be read")
+        return super().statistics()
+
+
 @pytest.fixture(autouse=True)
 def _look_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """The room is looked at whenever somebody asks, so that no test waits."""
@@ -145,6 +157,26 @@ async def test_D8_what_was_accepted_is_answered_again_without_room() -> None:
         assert await hub.call_entity(Ledger.at("l"), Ledger.note, 1, request_id="old") == 1
         store.free = 0
         assert await hub.call_entity(Ledger.at("l"), Ledger.note, 1, request_id="old") == 1
+
+
+async def test_D4_what_needs_no_room_does_not_ask_for_it() -> None:
+    """Where the store cannot say how much room there is, new work is refused, and what ends or repeats work is not."""
+    store = BlindStore()
+    async with bank(store) as hub:
+        await hub.start(receive, instance_id="there", request_id="old")
+        signal = await hub.signal_entity(Ledger.at("l"), Ledger.note, 1, deliver_at=3600.0)
+        store.blind = True
+        with pytest.raises(StorageError, match="cannot be read"):
+            await hub.start(receive)
+        with pytest.raises(StorageError, match="cannot be read"):
+            await hub.signal_entity(Ledger.at("l"), Ledger.note, 1)
+        assert (await hub.start(receive, instance_id="there", request_id="old")).id == "there"
+        await hub.suspend("there")
+        await hub.resume("there")
+        async with hub.batch() as batch:
+            batch.cancel_signal(signal)
+        await hub.terminate("there")
+        store.blind = False
 
 
 async def test_a_store_without_a_disk_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,51 @@ async def changing_its_mind(ctx: Context, what: str) -> None:
     raise LookupError("in any case")
 
 
+@orchestrator
+async def reminding(ctx: Context, later: float) -> None:
+    """Reminds whom, and when, depends on whether another task has failed; and fails in any case."""
+    failures = 0
+
+    async def dealing_with_it() -> None:
+        nonlocal failures
+        try:
+            await ctx.call_activity(echo, "x")
+        except ActivityFailed:
+            failures += 1
+
+    async with ctx.open_nursery() as nursery:
+        nursery.start_soon(dealing_with_it)
+        await ctx.wait_for_external_event("go")
+        ctx.signal_entity(Counter.at(f"{failures} failures"), Counter.add, 1, deliver_at=3600.0 + later * failures)
+    raise LookupError("in any case")
+
+
+@orchestrator
+async def swapping(ctx: Context) -> None:
+    """Its last step is an activity if another task has failed, else a delayed signal, which it takes back."""
+    failures = 0
+
+    async def dealing_with_it() -> None:
+        nonlocal failures
+        try:
+            await ctx.call_activity(echo, "x")
+        except ActivityFailed:
+            failures += 1
+
+    async with ctx.open_nursery() as nursery:
+        nursery.start_soon(dealing_with_it)
+        await ctx.wait_for_external_event("go")
+        if not failures:
+            _signals(ctx, 1)
+        else:
+            try:
+                await ctx.call_activity(echo, "y")
+            except ActivityFailed as error:
+                if "that is it" in str(error):
+                    raise
+    raise LookupError("in any case")
+
+
 GROUPS: dict[str, Callable[[Context], Awaitable[object]]] = {"all": _all, "nursery": _nursery}
 
 
@@ -224,6 +269,8 @@ ALL = (
     locking,
     waiting_for_a_lock,
     changing_its_mind,
+    reminding,
+    swapping,
     *WORK,
 )
 
@@ -238,9 +285,9 @@ def started(effects: list[OrchestrationEffect]) -> list[str]:
     return [effect.reply_to.task for effect in effects if isinstance(effect, StartActivity)]
 
 
-def failed(address: str) -> TaskResult:
+def failed(address: str, error: Exception = BROKEN) -> TaskResult:
     """The failure of an activity or call, at the address that it was given."""
-    return TaskResult(EXECUTION, address, Failure(FailureDetails.from_exception(BROKEN)))
+    return TaskResult(EXECUTION, address, Failure(FailureDetails.from_exception(error)))
 
 
 def due(address: str) -> TimerDue:
@@ -295,10 +342,44 @@ def test_O16_what_is_asked_for_differently_is_taken_back_again(what: str) -> Non
 
     effects = subject.rewind()
     assert subject.status is RuntimeStatus.RUNNING
-    _, asks, takes_back = TAKEN_BACK[what]
-    assert [type(effect) for effect in effects] == [Renewed, StartActivity, asks, takes_back]
+    assert "1/1@1" in started(effects)
     asked, taken_back = effects[-2:]
+    assert (type(asked), type(taken_back)) == TAKEN_BACK[what][1:]
     assert named(taken_back) == named(asked)
+    check_replays(subject)
+
+
+@pytest.mark.parametrize("later", [0.0, 1.0], ids=["at the same time", "at another time"])
+def test_O16_a_delayed_signal_that_is_asked_for_differently_takes_the_place_of_the_old_one(later: float) -> None:
+    """The old one is withdrawn, if it has not been delivered, before the new one is sent."""
+    subject = subject_of(reminding, later)
+    subject.fails("1/1", BROKEN)
+    (old,) = (effect for effect in subject.event("go") if isinstance(effect, SendLater))
+    assert subject.status is RuntimeStatus.FAILED
+
+    effects = subject.rewind()
+    assert [type(effect) for effect in effects] == [Renewed, DropSignal, StartActivity, SendLater]
+    new = effects[-1]
+    assert effects[1] == DropSignal(old.signal_id)
+    assert isinstance(new, SendLater)
+    assert (new.target, old.target) == (Counter.at("0 failures"), Counter.at("1 failures"))
+    assert (new.signal_id == old.signal_id) == (not later)
+    check_replays(subject)
+
+
+def test_O16_a_step_that_was_an_activity_and_becomes_a_delayed_signal_is_taken_back_all_the_same() -> None:
+    """What a step was in an earlier generation says nothing about the id of the signal that it sends now."""
+    subject = subject_of(swapping)
+    subject.fails("1/1", BROKEN)
+    subject.event("go")
+    subject.run(1, failed("2", ValueError("and that is it")))
+    assert started(subject.rewind()) == ["2@1"]
+    subject.run(1, failed("2@1", ValueError("go on")))
+    assert subject.status is RuntimeStatus.FAILED
+
+    sent, dropped = subject.rewind()[-2:]
+    assert isinstance(sent, SendLater)
+    assert dropped == DropSignal(sent.signal_id)
     check_replays(subject)
 
 
