@@ -1,8 +1,9 @@
 """A large hub: 1,000,000 orchestrations that wait for an event each, and 1,000,000 entities. Takes minutes.
 
 They are made through batches, as fast as that goes, and the process ends in order. A new process opens the hub: it is *ready*
-when a new orchestration has its result, counted from the start of that process. W1 to W5 run on it, with entities from among
-the million, and on an empty hub: how many times longer they take there. Then the process is killed, and another one opens it.
+when a new orchestration has its result, counted from the start of that process. W1 to W5 run on it and on an empty hub: how many
+times longer they take there; W1 and W2 also on entities that are scattered among the million, each in another page of the
+file. Then the process is killed, and another one opens it.
 Memory (``RssAnon``) is without mapped files. Bare Python, memory: a process with as many plain objects and suspended coroutines.
 """
 
