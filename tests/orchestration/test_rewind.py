@@ -135,9 +135,8 @@ TAKEN_BACK: dict[str, tuple[Callable[[Context, int], None], type, type]] = {
 }
 
 
-@orchestrator
-async def changing_its_mind(ctx: Context, what: str) -> None:
-    """Asks for something that depends on whether another task has failed, takes it back, and fails in any case."""
+async def _beside_a_failure(ctx: Context, go_on: Callable[[int], Awaitable[None]]) -> None:
+    """Go on with how many failures another task has dealt with, which is another number after a rewind; and fail in any case."""
     failures = 0
 
     async def dealing_with_it() -> None:
@@ -150,53 +149,45 @@ async def changing_its_mind(ctx: Context, what: str) -> None:
     async with ctx.open_nursery() as nursery:
         nursery.start_soon(dealing_with_it)
         await ctx.wait_for_external_event("go")
-        TAKEN_BACK[what][0](ctx, failures)
+        await go_on(failures)
     raise LookupError("in any case")
+
+
+@orchestrator
+async def changing_its_mind(ctx: Context, what: str) -> None:
+    """Asks for something that depends on whether another task has failed, takes it back, and fails in any case."""
+
+    async def go_on(failures: int) -> None:
+        TAKEN_BACK[what][0](ctx, failures)
+
+    await _beside_a_failure(ctx, go_on)
 
 
 @orchestrator
 async def reminding(ctx: Context, later: float) -> None:
     """Reminds whom, and when, depends on whether another task has failed; and fails in any case."""
-    failures = 0
 
-    async def dealing_with_it() -> None:
-        nonlocal failures
-        try:
-            await ctx.call_activity(echo, "x")
-        except ActivityFailed:
-            failures += 1
-
-    async with ctx.open_nursery() as nursery:
-        nursery.start_soon(dealing_with_it)
-        await ctx.wait_for_external_event("go")
+    async def go_on(failures: int) -> None:
         ctx.signal_entity(Counter.at(f"{failures} failures"), Counter.add, 1, deliver_at=3600.0 + later * failures)
-    raise LookupError("in any case")
+
+    await _beside_a_failure(ctx, go_on)
 
 
 @orchestrator
 async def swapping(ctx: Context) -> None:
     """Its last step is an activity if another task has failed, else a delayed signal, which it takes back."""
-    failures = 0
 
-    async def dealing_with_it() -> None:
-        nonlocal failures
-        try:
-            await ctx.call_activity(echo, "x")
-        except ActivityFailed:
-            failures += 1
-
-    async with ctx.open_nursery() as nursery:
-        nursery.start_soon(dealing_with_it)
-        await ctx.wait_for_external_event("go")
+    async def go_on(failures: int) -> None:
         if not failures:
             _signals(ctx, 1)
-        else:
-            try:
-                await ctx.call_activity(echo, "y")
-            except ActivityFailed as error:
-                if "that is it" in str(error):
-                    raise
-    raise LookupError("in any case")
+            return
+        try:
+            await ctx.call_activity(echo, "y")
+        except ActivityFailed as error:
+            if "that is it" in str(error):
+                raise
+
+    await _beside_a_failure(ctx, go_on)
 
 
 GROUPS: dict[str, Callable[[Context], Awaitable[object]]] = {"all": _all, "nursery": _nursery}
