@@ -28,18 +28,17 @@ WHILE_OPEN: Final = 10_000
 
 _lock = Lock()
 _open_hubs = 0
-_before: tuple[int, int, int] | None = None
+_changed = False
 
 
 def hub_opened() -> None:
     """A hub of this process opens: the first one has the collector come less often, if that is as Python has set it."""
-    global _open_hubs, _before  # noqa: PLW0603 - the setting is the process's, and so is what is known of it
+    global _open_hubs, _changed  # noqa: PLW0603 - the setting is the process's, and so is what is known of it
     with _lock:
         _open_hubs += 1
-        found = gc.get_threshold()
-        if _open_hubs == 1 and found == UNTOUCHED and gc.isenabled():
-            _before = found
-            gc.set_threshold(WHILE_OPEN, *found[1:])
+        if _open_hubs == 1 and gc.get_threshold() == UNTOUCHED and gc.isenabled():
+            _changed = True
+            gc.set_threshold(WHILE_OPEN, *UNTOUCHED[1:])
 
 
 def hub_closed() -> None:
@@ -52,10 +51,10 @@ def hub_closed() -> None:
 
 
 def _put_back() -> None:
-    global _before  # noqa: PLW0603
-    if _before is not None and gc.get_threshold() == (WHILE_OPEN, *_before[1:]):
-        gc.set_threshold(*_before)
-    _before = None
+    global _changed  # noqa: PLW0603
+    if _changed and gc.get_threshold() == (WHILE_OPEN, *UNTOUCHED[1:]):
+        gc.set_threshold(*UNTOUCHED)
+    _changed = False
 
 
 def _forked() -> None:
